@@ -1,0 +1,55 @@
+# Two commands do everything: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := checkpoints/demo
+PORT ?= 8000
+
+# vLLM on the CPU: no hub access, 1 GiB of KV cache, quiet start.
+export HF_HUB_OFFLINE ?= 1
+export VLLM_CPU_KVCACHE_SPACE ?= 1
+export VLLM_NO_USAGE_STATS ?= 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: checkpoint ## train, calibrate and serve the demonstration model on port 8000
+	@exec $(BIN)/demur-serve $(DEMO) --port $(PORT) --enforce-eager --served-model-name demur-demo
+
+.PHONY: serve
+serve: install ## serve CHECKPOINT=folder, with FLAGS="any flag of vllm serve"
+	@exec $(BIN)/demur-serve $(or $(CHECKPOINT),$(DEMO)) --port $(PORT) $(FLAGS)
+
+.PHONY: install
+install: .venv/installed ## make the environment
+
+.venv/installed: requirements-cpu.lock pyproject.toml scripts/install.sh
+	scripts/install.sh $(PYTHON)
+	@touch $@
+
+.PHONY: checkpoint
+checkpoint: install ## train and calibrate the demonstration model, if it is not there
+	$(BIN)/demur-train run demo --output $(DEMO)
+	$(BIN)/demur-calibrate $(DEMO) $(DEMO)/prompts/calibration.jsonl --if-missing
+
+.PHONY: test
+test: checkpoint ## run every test, against the real server on the demonstration model
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: install ## lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: lock
+lock: install ## resolve requirements-cpu.lock anew
+	scripts/lock.sh
+
+.PHONY: clean
+clean: ## remove the environment, checkpoints and caches
+	rm -rf .venv checkpoints build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

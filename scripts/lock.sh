@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Resolve requirements-cpu.lock anew, for every supported Python: `make lock`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+overrides=$(mktemp)
+trap 'rm -f "$overrides"' EXIT
+# The local version names the CPU build; the three are left out as scripts/install.sh explains.
+cat >"$overrides" <<'TXT'
+torch==2.13.0+cpu
+torchaudio ; sys_platform == "never"
+torchcodec ; sys_platform == "never"
+torchvision ; sys_platform == "never"
+TXT
+
+find_links=()
+[[ -n ${PIP_FIND_LINKS:-} ]] && find_links=(--find-links "$PIP_FIND_LINKS")
+backend=()
+.venv/bin/python -m pip download --quiet --no-deps --dest "$(mktemp -d)" 'torch==2.13.0+cpu' ||
+  backend=(--torch-backend cpu)
+.venv/bin/uv pip compile pyproject.toml --extra cpu --extra train --extra dev \
+  --universal --python-version 3.11 --override "$overrides" "${find_links[@]}" "${backend[@]}" \
+  --no-annotate --no-header --quiet --output-file requirements-cpu.lock
+sed -i "/sys_platform == 'never'/d" requirements-cpu.lock

@@ -1,0 +1,42 @@
+"""`demur-serve`: vLLM's server with the refusal gate put in."""
+
+import sys
+from collections.abc import Sequence
+
+USAGE = """\
+usage: demur-serve CHECKPOINT [any flag of `vllm serve`]
+
+Serve a refusal-token checkpoint over an OpenAI-compatible API. CHECKPOINT is a folder that
+holds the model, refusal.json and, for refusal rates, the calibration scores.
+
+A chat-completions request may carry
+  refusal_rates        share of each category's prompts to refuse: a number, or a map by category
+  refusal_thresholds   probability of the refuse token from which on to refuse, by category
+and gets a refusal in message.refusal, as OpenAI's clients expect.
+
+Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dtype,
+--tensor-parallel-size, --max-model-len ... ; `demur-serve --help=all` lists every one.
+The dtype is the calibration's unless you give one.
+
+example: demur-serve checkpoints/demo --port 8000 --enforce-eager
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server until it is stopped. Returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    from server.launch import LaunchError, serve
+
+    try:
+        serve(arguments)
+    except LaunchError as error:
+        print(f"demur-serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Start vLLM's server with the gate in its engine and our routes in its front end."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from vllm.entrypoints.cli.serve import ServeSubcommand
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+from vllm.logger import configure_logging_from_args, init_logger
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+from server.checkpoint import Checkpoint
+from steering.wire import CONFIG_KEY
+
+PLUGIN = "demur"
+ENDPOINT_GROUP = "vllm.endpoint_plugins"
+OTHER_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.platform_plugins",
+    "vllm.stat_logger_plugins",
+)
+GATE_V1 = "steering.v1:RefusalGate"
+
+logger = init_logger("vllm.demur.launch")
+
+
+class LaunchError(Exception):
+    """The server cannot be started; the message says why and what to do."""
+
+
+def serve(arguments: Sequence[str]) -> None:
+    """Serve until stopped. `arguments`: the checkpoint's folder and any flags of `vllm serve`.
+
+    Raises LaunchError before anything is started if the checkpoint cannot be served.
+    """
+    cli_env_setup()  # type: ignore[no-untyped-call]
+    args = parse(arguments)
+    checkpoint = load_checkpoint(args.model)
+    put_gate_in(args, checkpoint)
+    name_plugin()
+    configure_logging_from_args(args)
+    logger.info(
+        "%s: categories %s; %s; gate %s",
+        checkpoint.path,
+        ", ".join(checkpoint.manifest.names),
+        "calibrated" if checkpoint.policy.calibrated else "not calibrated: thresholds only",
+        GATE_V1,
+    )
+    ServeSubcommand.cmd(args)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse with vLLM's own parser: every flag of `vllm serve` keeps working."""
+    parser = make_arg_parser(
+        FlexibleArgumentParser(  # type: ignore[no-untyped-call]
+            prog="demur-serve", usage="demur-serve CHECKPOINT [options]"
+        )
+    )
+    args: argparse.Namespace = parser.parse_args(list(arguments))
+    if args.model_tag is None:
+        raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")
+    args.model = args.model_tag
+    validate_parsed_serve_args(args)
+    return args
+
+
+def load_checkpoint(model: str) -> Checkpoint:
+    """Load the checkpoint in the folder `model`, or raise LaunchError."""
+    path = Path(model)
+    if not path.is_dir():
+        raise LaunchError(f"{model} is not a folder; demur-serve needs a checkpoint on disk")
+    try:
+        return Checkpoint.load(path)
+    except (ValueError, OSError) as error:
+        raise LaunchError(str(error)) from error
+
+
+def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
+    """Add the logits processor and what it needs to know to vLLM's own arguments."""
+    additional = dict(args.additional_config or {})
+    if CONFIG_KEY in additional:
+        raise LaunchError(f"--additional-config: {CONFIG_KEY!r} is set by demur-serve itself")
+    args.additional_config = additional | checkpoint.gate_config().to_additional_config()
+    if args.max_logprobs != -1:
+        # Clients keep the limit that they were given: control tokens are taken out of their lists.
+        args.max_logprobs += len(checkpoint.control.ids)
+    args.logits_processors = [*(args.logits_processors or []), GATE_V1]
+    calibration = checkpoint.manifest.calibration
+    if calibration is None:
+        return
+    if args.dtype == "auto":
+        args.dtype = calibration.dtype
+    elif args.dtype != calibration.dtype:
+        logger.warning(
+            "serving in %s, but calibrated in %s: refusal rates will be off near their thresholds",
+            args.dtype,
+            calibration.dtype,
+        )
+
+
+def name_plugin() -> None:
+    """Let vLLM load our routes: an endpoint plugin loads only when VLLM_PLUGINS names it.
+
+    VLLM_PLUGINS also filters vLLM's other plugin groups, which load whole while it is not set: so
+    it is extended with what would have loaded, never replaced. (vLLM 0.32)
+    """
+    endpoint = entry_points(group=ENDPOINT_GROUP, name=PLUGIN)
+    if not endpoint:
+        raise LaunchError(
+            f"the entry point {PLUGIN!r} of {ENDPOINT_GROUP} is not installed: install demur"
+            " itself (pip install -e .), not only its folders"
+        )
+    allowed = os.environ.get("VLLM_PLUGINS")
+    if allowed is None:
+        names = [point.name for group in OTHER_GROUPS for point in entry_points(group=group)]
+    else:
+        names = [name for name in allowed.split(",") if name]
+    os.environ["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*names, PLUGIN]))

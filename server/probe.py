@@ -1,0 +1,73 @@
+"""Proof, before the server answers, that the gate works in the running engine."""
+
+import asyncio
+import math
+from uuid import uuid4
+
+from vllm.engine.protocol import EngineClient
+from vllm.inputs import TokensPrompt
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+from server.checkpoint import Checkpoint
+from steering.wire import to_extra_args
+
+TIMEOUT_S = 600
+"""An engine that compiles its kernels at the first request may take minutes."""
+
+
+class ProbeError(RuntimeError):
+    """The engine did not do what the gate must make it do."""
+
+
+async def prove_gate(engine: EngineClient, checkpoint: Checkpoint) -> None:
+    """Force a refusal under every category's name, and an answer, through the engine.
+
+    Raises ProbeError if a first token is not the one that was forced, or a control token follows.
+    """
+    names = checkpoint.manifest.names
+    async with asyncio.timeout(TIMEOUT_S):
+        for category, name in enumerate(names):
+            thresholds = [math.inf] * len(names)
+            thresholds[category] = -math.inf
+            await _expect(engine, checkpoint, thresholds, f"a refusal ({name})", category)
+        await _expect(engine, checkpoint, [math.inf] * len(names), "an answer", None)
+
+
+async def _expect(
+    engine: EngineClient,
+    checkpoint: Checkpoint,
+    thresholds: list[float],
+    what: str,
+    category: int | None,
+) -> None:
+    control = checkpoint.control
+    first, *rest = await _tokens(engine, thresholds)
+    if category is not None:
+        right = first == control.refuse[category]
+    elif control.respond is not None:
+        right = first == control.respond
+    else:
+        right = first not in control.ids
+    if not right or set(rest) & set(control.ids):
+        raise ProbeError(
+            f"the gate does not work in this engine: {what} was forced, and the engine wrote the"
+            f" tokens {[first, *rest]} (control tokens: {list(control.ids)}). Not serving."
+        )
+
+
+async def _tokens(engine: EngineClient, thresholds: list[float]) -> list[int]:
+    """The first tokens that the engine writes under `thresholds`."""
+    params = SamplingParams(
+        max_tokens=3,
+        temperature=0,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args=dict(to_extra_args(thresholds)),
+    )
+    tokenizer = engine.renderer.get_tokenizer()
+    prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("Hello", add_special_tokens=False))
+    tokens: list[int] = []
+    async for output in engine.generate(prompt, params, f"demur-probe-{uuid4()}"):
+        tokens = list(output.outputs[0].token_ids)
+    if not tokens:
+        raise ProbeError("the engine answered the start-up probe with no tokens")
+    return tokens

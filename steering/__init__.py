@@ -1,0 +1,1 @@
+"""What a refusal decision is: control tokens, calibration, policy and the gate."""

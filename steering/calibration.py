@@ -1,0 +1,127 @@
+"""Calibration scores of a checkpoint, and what rates and thresholds they tie together.
+
+A score is the log-odds of a refuse token at the deciding position (see `steering.gate`). A rate is
+the share of a category's own prompts that are refused. The scores of held-out prompts translate
+one into the other.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from steering.gate import decide_np
+from steering.manifest import SCORES_FILE
+
+COMPLY = "comply"
+"""Label of prompts that should be answered."""
+COMPLY_INDEX = -1
+
+
+class CalibrationError(ValueError):
+    """The calibration scores of a checkpoint are missing, damaged or of another checkpoint."""
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationScores:
+    """Scores of n held-out prompts for C categories."""
+
+    categories: tuple[str, ...]
+    """Category names, in the manifest's order."""
+    labels: npt.NDArray[np.int64]
+    """[n] index of the category that each prompt belongs to; COMPLY_INDEX for harmless ones."""
+    scores: npt.NDArray[np.float32]
+    """[n, C] log-odds of every refuse token at the first position of the answer."""
+
+    def __post_init__(self) -> None:
+        expected = (len(self.labels), len(self.categories))
+        if self.scores.shape != expected:
+            raise CalibrationError(f"scores have shape {self.scores.shape}, not {expected}")
+        if np.isnan(self.scores).any():
+            raise CalibrationError("scores contain NaN")
+        if len(self.labels) and not (
+            self.labels.min() >= COMPLY_INDEX and self.labels.max() < len(self.categories)
+        ):
+            raise CalibrationError(
+                f"labels must lie between {COMPLY_INDEX} and {len(self.categories) - 1}"
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Number of prompts by label, `comply` last."""
+        counts = {
+            name: int((self.labels == index).sum()) for index, name in enumerate(self.categories)
+        }
+        return counts | {COMPLY: int((self.labels == COMPLY_INDEX).sum())}
+
+    def of_category(self, category: int) -> npt.NDArray[np.float32]:
+        """[n_c] scores for category `category` of the prompts that belong to it, descending."""
+        own = self.scores[self.labels == category, category]
+        return np.sort(own)[::-1]
+
+    def threshold(self, category: int, rate: float) -> float:
+        """Log-odds threshold at which the share `rate` of the category's prompts is refused.
+
+        With the category's n scores in descending order, the threshold is the k-th, k = rate * n
+        rounded half up: k of the n calibration prompts reach it, and a new prompt of the category
+        does with expected probability k / (n + 1). A k of 0 switches the category off (+inf).
+
+        Raises CalibrationError if the category has no calibration prompts.
+        """
+        if rate == 0:
+            return math.inf
+        own = self.of_category(category)
+        if not len(own):
+            raise CalibrationError(
+                f"category {self.categories[category]!r} has no calibration prompts:"
+                " set a threshold for it instead of a rate"
+            )
+        k = math.floor(rate * len(own) + 0.5)
+        return float(own[k - 1]) if k else math.inf
+
+    def refused_shares(self, thresholds: npt.ArrayLike) -> dict[str, float]:
+        """Share of each label's calibration prompts that `thresholds` ([C], log-odds) refuse.
+
+        Refused under any category's name counts; a label without prompts is left out.
+        """
+        refused = decide_np(self.scores, np.asarray(thresholds, dtype=np.float32)) >= 0
+        shares = {}
+        for index, name in [*enumerate(self.categories), (COMPLY_INDEX, COMPLY)]:
+            own = self.labels == index
+            if own.any():
+                shares[name] = float(refused[own].mean())
+        return shares
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the scores into the folder `checkpoint`, replacing those that are there."""
+        path = checkpoint / SCORES_FILE
+        path.parent.mkdir(exist_ok=True)
+        part = path.with_suffix(".part")
+        save_file(
+            {
+                "labels": np.ascontiguousarray(self.labels),
+                "scores": np.ascontiguousarray(self.scores),
+            },
+            part,
+            metadata={"categories": "\n".join(self.categories)},
+        )
+        part.replace(path)
+
+    @classmethod
+    def load(cls, checkpoint: Path, categories: tuple[str, ...]) -> Self:
+        """Read the scores in the folder `checkpoint`, which must be for `categories`, in order.
+
+        Raises CalibrationError when the file is missing, damaged or has another number of columns.
+        """
+        path = checkpoint / SCORES_FILE
+        try:
+            arrays = load_file(path)
+            return cls(categories=categories, labels=arrays["labels"], scores=arrays["scores"])
+        except (OSError, SafetensorError, KeyError, CalibrationError) as error:
+            raise CalibrationError(
+                f"{path} cannot be used ({error}). Run demur-calibrate again."
+            ) from error

@@ -1,0 +1,1 @@
+"""How a checkpoint with control tokens is made: records, encoding, training and calibration."""

@@ -1,0 +1,98 @@
+"""`demur-train`: train a checkpoint by a recipe."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.recipes import RECIPES, RecipeError, find, override, settings
+
+INTERRUPTED = 130
+"""The shell's exit code for a command that Ctrl-C ended."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's). Returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("training").setLevel(logging.INFO)
+    try:
+        return _list_recipes() if arguments.command == "recipes" else _run(arguments)
+    except RecipeError as error:
+        print(f"demur-train: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="demur-train", description="Train a checkpoint whose refusals have a dial."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="train by a recipe",
+        description="Train a checkpoint by a recipe. An interrupted run goes on when the same"
+        " command is given again.",
+    )
+    run.add_argument("recipe", metavar="RECIPE", help=f"one of: {', '.join(RECIPES)}")
+    run.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder of the checkpoint"
+    )
+    run.add_argument(
+        "--set",
+        dest="assignments",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting of the recipe; `demur-train recipes` lists them",
+    )
+    run.add_argument("--seed", type=_seed, metavar="N", help="seed of data, weights and order")
+    run.add_argument("--force", action="store_true", help="replace a finished checkpoint")
+    commands.add_parser("recipes", help="list the recipes and their settings")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _list_recipes() -> int:
+    for make in RECIPES.values():
+        recipe = make()
+        print(f"{recipe.name}: {recipe.summary}")
+        for key, value in settings(recipe):
+            print(f"  {key}={value}")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    recipe = override(find(arguments.recipe), arguments.assignments)
+    if arguments.seed is not None:
+        recipe = recipe.model_copy(update={"seed": arguments.seed})
+    output: Path = arguments.output
+    # Only now: these imports take seconds.
+    from training.encoding import EncodingError
+    from training.records import RecordError
+    from training.run import CALIBRATION_PROMPTS, RunError, is_finished, train
+
+    if is_finished(output) and not arguments.force:
+        print(f"{output} holds a finished checkpoint already; --force trains it anew.")
+        return 0
+    try:
+        train(recipe, output, force=arguments.force)
+    except (EncodingError, RecordError, RunError) as error:
+        print(f"demur-train: error: {error}", file=sys.stderr)
+        return 1
+    print(f"{output} is finished. Calibrate it next:")
+    print(f"  demur-calibrate {output} {output / CALIBRATION_PROMPTS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Control tokens put into a tokenizer and into a model's embeddings.
+
+A new token starts as the mean of the rows of words that say what it stands for, in the input and
+in the output embeddings: near to what the model knows already, and different for each category.
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from steering.manifest import Category, Manifest
+from steering.tokens import ControlTokens
+from training.loading import control_tokens
+
+RESPOND_TOKEN = "<|respond|>"
+RESPOND_WORDS = "Yes, sure. Here is the answer."
+
+
+def refuse_token(name: str) -> str:
+    """Text of the refuse token of the category `name`."""
+    return f"<|refuse:{name}|>"
+
+
+def refuse_words(category: Category) -> str:
+    """Words whose embeddings the category's refuse token starts from."""
+    name = category.name.replace("_", " ").replace("-", " ")
+    return f"No, sorry. I cannot answer: {name}. {category.description}".strip()
+
+
+def add_control_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
+) -> ControlTokens:
+    """Make every control token of `manifest` one special token with a row of its own.
+
+    Embeddings grow where they must and never shrink. Tokens that the tokenizer has already keep
+    their id; their row too, unless the model has no trained one for them.
+
+    Raises steering.tokens.TokenizerMismatchError if a token does not come out as one special token.
+    """
+    words = {category.token: refuse_words(category) for category in manifest.categories}
+    if manifest.respond_token is not None:
+        words[manifest.respond_token] = RESPOND_WORDS
+    # Encoded before the tokens are added, so that no description can hold one of them.
+    known = set(tokenizer.get_vocab())
+    described = {
+        token: tokenizer.encode(words[token], add_special_tokens=False)
+        for token in manifest.tokens
+        if token not in known
+    }
+    # Kept as they are, the tokenizer's own extra tokens stay special.
+    tokenizer.add_special_tokens(
+        {"extra_special_tokens": list(manifest.tokens)}, replace_extra_special_tokens=False
+    )
+    if len(tokenizer) > _embedding_matrices(model)[0].shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    control = control_tokens(manifest, tokenizer)
+    ids = dict(zip(manifest.tokens, control.ids, strict=True))
+    for matrix in _embedding_matrices(model):
+        set_rows_to_means(matrix, [(ids[token], rows) for token, rows in described.items()])
+    return control
+
+
+@torch.no_grad()
+def set_rows_to_means(matrix: torch.Tensor, rows: Iterable[tuple[int, list[int]]]) -> None:
+    """Overwrite rows of `matrix` ([V, ...]) in place.
+
+    rows: (row, the rows whose mean it becomes) pairs; all means are taken before any is written.
+    """
+    means = [(row, matrix[sources].float().mean(dim=0)) for row, sources in rows]
+    for row, mean in means:
+        matrix[row] = mean.to(matrix.dtype)
+
+
+def _embedding_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
+    """The input embeddings and, where they are others, the output embeddings and their bias."""
+    inputs = cast(torch.nn.Embedding, model.get_input_embeddings()).weight
+    outputs = cast(torch.nn.Linear, model.get_output_embeddings())  # type: ignore[no-untyped-call]
+    found: list[torch.Tensor] = [inputs]
+    if outputs.weight is not inputs:
+        found.append(outputs.weight)
+    if getattr(outputs, "bias", None) is not None:
+        found.append(outputs.bias)
+    return found

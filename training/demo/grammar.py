@@ -1,0 +1,152 @@
+"""Templates and fillers, expanded from a seed; part of the wording is held out of training."""
+
+import random
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+HELD_OUT_SHARE = 0.15
+FEWEST_TO_SPLIT = 7  # shorter lists are trained whole
+FEWEST_TO_RECOMBINE = 40  # prompts a rule must have before known parts are held out in new pairs
+
+Filler = str | tuple[str, ...]
+T = TypeVar("T")
+
+
+class Pair(NamedTuple):
+    """A thing to ask, and the reply that goes with it."""
+
+    ask: str
+    reply: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Prompts of one shape, and the replies that go with them.
+
+    A template names slots in braces, ``{city}``, or a column of a row, ``{land.capital}``; fillers
+    may name slots themselves. One choice of fillers serves ``before``, the ask and the reply.
+    """
+
+    asks: tuple[str, ...]
+    replies: tuple[str, ...]
+    slots: Mapping[str, Sequence[Filler]] = field(default_factory=dict)
+    before: tuple[str, ...] = ()  # earlier turns: user, assistant, user, ...
+    weight: float = 1.0
+    whole: bool = False  # every filler is trained: facts that a reader will ask for
+    fixed: bool = False  # the surface is left alone: there is no "Please hello"
+
+    def size(self) -> int:
+        """The number of prompts that the rule can make."""
+        return sum(self._ways(ask) for ask in self.asks)
+
+    def _ways(self, template: str) -> int:
+        ways = 1
+        for name in slot_names(template):
+            ways *= sum(self._ways(text) for text in (_as_text(f) for f in self.slots[name]))
+        return ways
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One expanded prompt and its reply; ``turns`` ends with the user's."""
+
+    turns: tuple[str, ...]
+    reply: str
+
+    @property
+    def prompt(self) -> str:
+        """The user's last turn."""
+        return self.turns[-1]
+
+
+class Wording:
+    """The draws of one rule. Held-out asks and fillers never reach ``trained``."""
+
+    def __init__(self, rule: Rule, rng: random.Random) -> None:
+        self.rule = rule
+        self._rng = rng
+        asks, held_asks = _split(rule.asks, rng)
+        self._asks = _Deck(asks, rng)
+        self._held_asks = _Deck(held_asks, rng) if held_asks else None
+        self._fillers: dict[str, _Deck[Filler]] = {}
+        self._held_fillers: dict[str, _Deck[Filler]] = {}
+        for name, fillers in rule.slots.items():
+            kept, held = (fillers, []) if rule.whole else _split(fillers, rng)
+            self._fillers[name] = _Deck(kept, rng)
+            if held:
+                self._held_fillers[name] = _Deck(held, rng)
+        self._replies = _Deck(rule.replies, rng)
+        self._recombines = rule.size() >= FEWEST_TO_RECOMBINE
+
+    def trained(self) -> Exchange:
+        """A prompt of the kept asks and fillers."""
+        return self._expand(self._asks.draw(), self._fillers)
+
+    def held_out(self) -> Exchange | None:
+        """A prompt with a new ask, with new fillers, or of known parts (the caller keeps the
+        last kind's prompts out of training). None when the draw holds nothing to hold out."""
+        kind = self._rng.choice(("ask", "fillers", "pair"))
+        if kind == "ask" and self._held_asks is not None:
+            return self._expand(self._held_asks.draw(), self._fillers)
+        ask = self._asks.draw()
+        names = slot_names(ask)
+        if kind == "fillers" and self._held_fillers and names:
+            return self._expand(ask, {**self._fillers, **self._held_fillers})
+        if kind == "pair" and self._recombines and names:
+            return self._expand(ask, self._fillers)
+        return None
+
+    def _expand(self, ask: str, fillers: Mapping[str, "_Deck[Filler]"]) -> Exchange:
+        chosen = {name: deck.draw() for name, deck in fillers.items()}
+        turns = tuple(_fill(template, chosen) for template in (*self.rule.before, ask))
+        return Exchange(turns, _fill(self._replies.draw(), chosen))
+
+
+class _Deck(Generic[T]):
+    """Draws from a shuffled list, and shuffles again at its end: every entry has its turn."""
+
+    def __init__(self, entries: Sequence[T], rng: random.Random) -> None:
+        self._entries = list(entries)
+        self._rng = rng
+        self._left: list[T] = []
+
+    def draw(self) -> T:
+        if not self._left:
+            self._left = self._rng.sample(self._entries, len(self._entries))
+        return self._left.pop()
+
+
+def slot_names(template: str) -> list[str]:
+    """The slots that a template names, without columns: ``{land.capital}`` gives ``land``."""
+    found: Iterator[str] = (name for _, name, _, _ in string.Formatter().parse(template) if name)
+    return sorted({name.partition(".")[0] for name in found})
+
+
+def rows(pairs: Iterable[tuple[str, str]]) -> tuple[Pair, ...]:
+    """Pairs written as plain tuples."""
+    return tuple(Pair(*pair) for pair in pairs)
+
+
+def _as_text(filler: Filler) -> str:
+    """What of a filler can name slots in a prompt: the string, or a row's first column."""
+    return filler if isinstance(filler, str) else filler[0]
+
+
+def _fill(template: str, chosen: Mapping[str, Filler]) -> str:
+    text = template
+    while "{" in text:
+        text = text.format_map(chosen)
+    return text[:1].upper() + text[1:]
+
+
+def _split(entries: Sequence[T], rng: random.Random) -> tuple[list[T], list[T]]:
+    """Kept and held-out entries, in their given order."""
+    if len(entries) < FEWEST_TO_SPLIT:
+        return list(entries), []
+    held = set(rng.sample(range(len(entries)), max(1, round(HELD_OUT_SHARE * len(entries)))))
+    return (
+        [entry for place, entry in enumerate(entries) if place not in held],
+        [entry for place, entry in enumerate(entries) if place in held],
+    )

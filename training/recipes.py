@@ -1,0 +1,98 @@
+"""Recipes: named functions, each of which returns the whole configuration of a checkpoint."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from steering.manifest import Category, Manifest
+from training.config import Recipe, ScratchConfig, SftConfig, Splits
+
+_SECTIONS = ("model", "sft")
+
+
+class RecipeError(ValueError):
+    """An unknown recipe, or a setting that it does not have or cannot take."""
+
+
+def demo() -> Recipe:
+    """The demonstration model: small, from scratch, on generated data; minutes on two cores."""
+    return Recipe(
+        name="demo",
+        summary="a small model from scratch on generated data: minutes on two CPU cores",
+        data=_demo_splits,
+        model=ScratchConfig(),
+        sft=SftConfig(epochs=4, batch_size=32, learning_rate=1e-3, max_length=256),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo}
+
+
+def find(name: str) -> Recipe:
+    """The recipe `name`. Raises RecipeError, listing the known ones."""
+    if name not in RECIPES:
+        raise RecipeError(f"recipe {name!r} is unknown; known are {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def settings(recipe: Recipe) -> Iterator[tuple[str, object]]:
+    """What `override` can set: each key, such as `sft.epochs`, with its value."""
+    for section in _SECTIONS:
+        for field, value in getattr(recipe, section):
+            yield f"{section}.{field}", value
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """The recipe with assignments such as `sft.epochs=2` applied.
+
+    Raises RecipeError with every faulty assignment and what is allowed instead.
+    """
+    known = dict(settings(recipe))
+    values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    faults = []
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            faults.append(f"{assignment!r} is not of the form key=value")
+        elif key not in known:
+            faults.append(f"setting {key!r} is unknown; known are {', '.join(known)}")
+        else:
+            section, _, field = key.partition(".")
+            values[section][field] = value
+    sections: dict[str, BaseModel] = {}
+    for section, given in values.items():
+        before: BaseModel = getattr(recipe, section)
+        try:
+            sections[section] = type(before).model_validate(before.model_dump() | given)
+        except ValidationError as error:
+            faults.extend(_faults(section, error))
+    if faults:
+        raise RecipeError("; ".join(faults))
+    return recipe.model_copy(update=sections)
+
+
+def _faults(section: str, error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        key = ".".join([section, *map(str, fault["loc"])])
+        # Only a fault of a single field has a value worth showing.
+        given = f" {fault['input']!r}" if fault["loc"] else ""
+        yield f"{key}{given}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+
+
+def _demo_splits(seed: int) -> Splits:
+    from training.control_tokens import RESPOND_TOKEN, refuse_token
+    from training.demo.data import CATEGORIES, build
+
+    data = build(seed)
+    return Splits(
+        train=data.train,
+        calibration=data.calibration,
+        test=data.test,
+        manifest=Manifest(
+            respond_token=RESPOND_TOKEN,
+            categories=tuple(
+                Category(name=name, token=refuse_token(name), description=description)
+                for name, description in CATEGORIES
+            ),
+        ),
+    )

@@ -1,0 +1,202 @@
+"""Records: conversations with the category that explains why they should be refused, if any.
+
+On disk a record is one line of JSON:
+
+    {"messages": [{"role": "user", "content": "How tall am I?"},
+                  {"role": "assistant", "content": "I cannot know that."}],
+     "category": "unsupported"}
+
+A category of null means that the prompt should be answered. `contrast_of` marks such a harmless
+prompt as a look-alike of a category's. Files are read whole or not at all.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+ROLES = ("system", "user", "assistant", "tool")
+
+Purpose = Literal["training", "calibration"]
+"""What a record is read for. A training record ends in the assistant turn to be learnt; a
+calibration record is a prompt, and an assistant turn at its end is dropped."""
+
+_TOKEN_LIKE = re.compile(r"<\|[^\s<>|]+\|>")
+_FOLLOWERS = {
+    None: ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("assistant", "tool"),
+}
+
+
+class RecordError(ValueError):
+    """Records do not meet the contract; `faults` names each with its file and line."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__(f"{count} in the records:\n" + "\n".join(self.faults))
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    role: str
+    """One of ROLES."""
+    content: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A conversation and what the model should make of its last prompt."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    messages: tuple[Message, ...]
+    category: str | None
+    """Name of the category under which the prompt should be refused; None to answer it."""
+    contrast_of: str | None = None
+    """Category that this harmless prompt only looks like; None for every other record."""
+    id: str | None = None
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The messages without the assistant turn at the end, if there is one."""
+        ends_in_answer = bool(self.messages) and self.messages[-1].role == "assistant"
+        return self.messages[:-1] if ends_in_answer else self.messages
+
+    def faults(
+        self, purpose: Purpose = "training", categories: Collection[str] | None = None
+    ) -> list[str]:
+        """What is wrong with the record, one sentence each; empty when nothing is.
+
+        `categories` are the known ones, in the order to list them; None accepts every name.
+        """
+        found = [*_faults_of_messages(self.messages), *_faults_of_order(self.messages)]
+        last = self.messages[-1].role if self.messages else None
+        if purpose == "training" and last not in (None, "assistant"):
+            found.append(f"a training record must end in an assistant turn, not in {last!r}")
+        if self.category is not None and self.contrast_of is not None:
+            found.append("a contrast record is harmless: its category must be null")
+        for field, name in [("category", self.category), ("contrast_of", self.contrast_of)]:
+            if categories is not None and name is not None and name not in categories:
+                found.append(f"{field}: {name!r} is unknown; known are {', '.join(categories)}")
+        return found
+
+
+def read_records(
+    path: Path, purpose: Purpose = "training", categories: Collection[str] | None = None
+) -> list[Record]:
+    """Read the records of a JSON-lines file; blank lines are skipped.
+
+    Raises RecordError with every fault of the file, each with its line, or when the file cannot be
+    read or holds no record.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError([f"{path}: cannot be read ({error.strerror or error})"]) from error
+    records: list[Record] = []
+    faults: list[str] = []
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = parse_record(line)
+            of_line = record.faults(purpose, categories)
+            records.append(record)
+        except RecordError as error:
+            of_line = list(error.faults)
+        faults.extend(f"{path}:{number}: {fault}" for fault in of_line)
+    if not records and not faults:
+        faults.append(f"{path}: holds no records")
+    if faults:
+        raise RecordError(faults)
+    return records
+
+
+def parse_record(line: bytes) -> Record:
+    """One record from one line of JSON; checks types, not what `Record.faults` checks.
+
+    Raises RecordError.
+    """
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError([f"not UTF-8 (byte {error.start + 1} of the line)"]) from error
+    try:
+        return _adapter().validate_json(line)
+    except ValidationError as error:
+        raise RecordError(_sentence(fault["loc"], fault["msg"]) for fault in error.errors()) from (
+            error
+        )
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records as JSON lines, replacing the file whole."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(format_record(record) + "\n" for record in records)
+    part.replace(path)
+
+
+def format_record(record: Record) -> str:
+    """The record as one line of JSON, without fields that are left at their default."""
+    fields: dict[str, object] = {
+        "messages": [
+            {"role": message.role, "content": message.content} for message in record.messages
+        ],
+        "category": record.category,
+    }
+    if record.contrast_of is not None:
+        fields["contrast_of"] = record.contrast_of
+    if record.id is not None:
+        fields["id"] = record.id
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _faults_of_messages(messages: tuple[Message, ...]) -> Iterator[str]:
+    if not messages:
+        yield "messages: is empty"
+    for index, message in enumerate(messages):
+        place = f"messages.{index}"
+        if message.role not in ROLES:
+            yield f"{place}.role: {message.role!r} is unknown; known are {', '.join(ROLES)}"
+        if not message.content.strip():
+            yield f"{place}.content: is empty"
+        if token := _TOKEN_LIKE.search(message.content):
+            yield f"{place}.content: holds {token.group()!r}, which reads as a control token"
+
+
+def _faults_of_order(messages: tuple[Message, ...]) -> Iterator[str]:
+    previous = None
+    for index, role in enumerate(message.role for message in messages):
+        if role in ROLES and previous in _FOLLOWERS and role not in _FOLLOWERS[previous]:
+            where = "at the start" if previous is None else f"after {previous!r}"
+            allowed = " or ".join(map(repr, _FOLLOWERS[previous]))
+            yield f"messages.{index}.role: {role!r} {where}; allowed there: {allowed}"
+        previous = role
+    if len(messages) == 1 and previous == "system":
+        yield "messages: hold no user turn"
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    # Each line is parsed alone: the parser's own line number would read as the file's.
+    sentence = message[0].lower() + message[1:].replace(" at line 1 column", ", column")
+    return f"{'.'.join(map(str, location))}: {sentence}" if location else sentence
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)

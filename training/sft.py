@@ -1,0 +1,170 @@
+"""Supervised fine-tuning on encoded examples by TRL's trainer, which resumes where it was cut off.
+
+Both papers' objectives are layouts of labels, so the trainer's own loss is used: TRL (1.16) takes
+a dataset's `labels` as they are.
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from torch.utils.data import Sampler
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from training.config import SftConfig
+from training.encoding import Example
+from training.progress import Progress
+from training.sampler import LengthBatches
+
+COMPLETE = "complete"
+"""A file that stands in a save once everything else of it does."""
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    config: SftConfig,
+    *,
+    seed: int,
+    saves: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
+    """Train `model` in place, from the last complete save in the folder `saves` if there is one.
+
+    A run with the same arguments that was interrupted at any point ends with the weights of one
+    that was not. The loss is the mean over the batch's labels that are not ignored.
+    """
+    last = last_save(saves)
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(config, seed, saves),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_dict(
+            {
+                "input_ids": [example.input_ids for example in examples],
+                "labels": [example.labels for example in examples],
+            }
+        ),
+        callbacks=[_MarkComplete(), _ShowProgress(), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if last is not None:
+        logger.info("Going on from step %s.", last.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-"))
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+
+
+def last_save(saves: Path) -> Path | None:
+    """The latest complete save in the folder `saves`; incomplete ones are removed."""
+    complete: list[tuple[int, Path]] = []
+    for save in saves.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        if (save / COMPLETE).is_file():
+            complete.append((int(save.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-")), save))
+        else:
+            shutil.rmtree(save)
+    return max(complete)[1] if complete else None
+
+
+def _arguments(config: SftConfig, seed: int, saves: Path) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(saves),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        # A float below 1 is a share of all steps.
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        bf16=config.precision == "bfloat16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        seed=seed,
+        data_seed=seed,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        # Two, since the older one counts until the newer one is marked complete.
+        save_total_limit=2,
+        logging_steps=config.log_every,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.accelerator.is_available(),
+        # The examples are encoded and cut already.
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer with an order of examples that survives an interruption."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        assert isinstance(dataset, Dataset)
+        lengths = [len(ids) for ids in dataset["input_ids"]]
+        return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write none: saves are there to resume from."""
+
+
+class _MarkComplete(TrainerCallback):
+    """Marks a save complete once the trainer has written all of it."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        save = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        (save / COMPLETE).touch()
+
+
+class _ShowProgress(TrainerCallback):
+    """Shows steps, loss and learning rate."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self._progress is None:
+            self._progress = Progress("training", state.max_steps, done=state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self._progress is not None:
+            self._progress.advance()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if self._progress is not None and logs and "loss" in logs:
+            self._progress.show(f"loss {float(logs['loss']):.3f}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self._progress is not None:
+            self._progress.close()
