@@ -46,7 +46,7 @@ def admit(request: ChatRequest, checkpoint: Checkpoint, *, max_logprobs: int) ->
     """
     for field, harmless in REFUSED_FIELDS.items():
         value = getattr(request, field)
-        if value != harmless and value:
+        if value is not None and value not in (harmless, [], {}):
             raise VLLMValidationError(
                 f"{field} is not supported: it could decide the first token of the answer,"
                 " which is the refusal gate's to decide",

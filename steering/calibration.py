@@ -12,8 +12,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from steering.gate import decide_np
 from steering.manifest import SCORES_FILE
@@ -115,13 +115,23 @@ class CalibrationScores:
     def load(cls, checkpoint: Path, categories: tuple[str, ...]) -> Self:
         """Read the scores in the folder `checkpoint`, which must be for `categories`, in order.
 
-        Raises CalibrationError when the file is missing, damaged or has another number of columns.
+        Raises CalibrationError when the file is missing or damaged, or has other categories.
         """
         path = checkpoint / SCORES_FILE
         try:
-            arrays = load_file(path)
-            return cls(categories=categories, labels=arrays["labels"], scores=arrays["scores"])
-        except (OSError, SafetensorError, KeyError, CalibrationError) as error:
+            with safe_open(path, framework="numpy") as file:
+                named = tuple((file.metadata() or {}).get("categories", "").split("\n"))
+                if named != categories:
+                    raise CalibrationError(
+                        f"its categories are {', '.join(named)}, the manifest's"
+                        f" {', '.join(categories)}"
+                    )
+                return cls(
+                    categories=categories,
+                    labels=file.get_tensor("labels"),
+                    scores=file.get_tensor("scores"),
+                )
+        except (OSError, SafetensorError, CalibrationError) as error:
             raise CalibrationError(
                 f"{path} cannot be used ({error}). Run demur-calibrate again."
             ) from error

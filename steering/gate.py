@@ -77,7 +77,7 @@ def decide_np(
     """`decide` for scores on the host. scores: [n, C]; thresholds: [C] or [n, C]."""
     rows = np.broadcast_to(thresholds, scores.shape)
     decided = decide(
-        torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float32)),
-        torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)),
+        torch.from_numpy(np.array(scores, dtype=np.float32)),
+        torch.from_numpy(np.array(rows, dtype=np.float32)),
     )
     return np.asarray(decided.numpy(), dtype=np.int64)

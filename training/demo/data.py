@@ -93,9 +93,7 @@ def build(seed: int = 0) -> DemoData:
     held_keys: set[str] = set()
     pools = []
     for group, wording in zip(GROUPS, wordings, strict=True):
-        pools.append(
-            wording.held_out(group.calibration + group.test, trained_keys | held_keys)
-        )
+        pools.append(wording.held_out(group.calibration + group.test, trained_keys | held_keys))
         held_keys.update(*(draw.keys for draw in pools[-1]))
     trained = [
         wording.trained(group.train, held_keys)

@@ -39,7 +39,9 @@ class Sum(NamedTuple):
     result: str
 
 
-LANDS = tuple(Land(*line.split(", ")) for line in """\
+LANDS = tuple(
+    Land(*line.split(", "))
+    for line in """\
 France, Paris, Europe
 Spain, Madrid, Europe
 Portugal, Lisbon, Europe
@@ -95,9 +97,12 @@ Chile, Santiago, South America
 Peru, Lima, South America
 Colombia, Bogota, South America
 Australia, Canberra, Oceania
-New Zealand, Wellington, Oceania""".splitlines())
+New Zealand, Wellington, Oceania""".splitlines()
+)
 
-WORDS = tuple(Word(*line.split()) for line in """\
+WORDS = tuple(
+    Word(*line.split())
+    for line in """\
 dog perro chien Hund
 cat gato chat Katze
 house casa maison Haus
@@ -127,9 +132,12 @@ yes si oui ja
 no no non nein
 one uno un eins
 two dos deux zwei
-three tres trois drei""".splitlines())
+three tres trois drei""".splitlines()
+)
 
-ANIMALS = tuple(Animal(*line.split(", ")) for line in """\
+ANIMALS = tuple(
+    Animal(*line.split(", "))
+    for line in """\
 dog, a puppy, barks, four
 cat, a kitten, meows, four
 cow, a calf, moos, four
@@ -147,7 +155,8 @@ goose, a gosling, honks, two
 wolf, a pup, howls, four
 snake, a snakelet, hisses, no
 bee, a larva, buzzes, six
-mouse, a pup, squeaks, four""".splitlines())
+mouse, a pup, squeaks, four""".splitlines()
+)
 
 COLOURS = rows((
     ("grass", "green"), ("the sky", "blue"), ("a banana", "yellow"), ("snow", "white"),

@@ -1,0 +1,108 @@
+import math
+from typing import Any
+
+import pytest
+from vllm.exceptions import VLLMValidationError
+
+from server.schema import ChatRequest, RefusalSettings
+from server.turn import Turn
+from steering.policy import Settings, Steering
+from steering.tokens import ControlTokens
+from steering.wire import thresholds_of
+
+CONTROL = ControlTokens(respond=1, refuse=(2, 3))
+STEERING = Steering((0.5, math.inf), {"safety": 0.9, "temporal": 0.0}, 0.1)
+HELLO = {"role": "user", "content": "hello"}
+
+
+def request(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"messages": [HELLO]} | fields)
+
+
+def admitted(**fields: Any) -> ChatRequest:
+    accepted = request(**fields)
+    accepted.begin(Turn(STEERING, CONTROL))
+    return accepted
+
+
+class TestSettings:
+    def test_a_request_may_carry_none(self) -> None:
+        assert request().settings == Settings(rates=None, thresholds=None)
+
+    @pytest.mark.parametrize("rate", [0, 1, 0.25])
+    def test_rates_may_be_a_number(self, rate: float) -> None:
+        assert request(refusal_rates=rate).settings.rates == rate
+
+    def test_rates_and_thresholds_may_be_maps(self) -> None:
+        accepted = request(refusal_rates={"safety": 1}, refusal_thresholds={"temporal": 0.5})
+        assert accepted.settings == Settings(rates={"safety": 1.0}, thresholds={"temporal": 0.5})
+
+    def test_an_empty_map_is_allowed(self) -> None:
+        assert request(refusal_rates={}, refusal_thresholds={}).settings == Settings({}, {})
+
+    @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "0.5", True, [0.5]])
+    @pytest.mark.parametrize("field", ["refusal_rates", "refusal_thresholds"])
+    def test_anything_but_shares_is_refused_by_name(self, field: str, value: object) -> None:
+        with pytest.raises(VLLMValidationError, match=rf"^{field} must be a.*between 0 and 1"):
+            request(**{field: value})
+        with pytest.raises(VLLMValidationError, match=rf"{field}\.safety must be a number"):
+            request(**{field: {"safety": value}})
+
+    def test_the_error_names_the_field_for_the_client(self) -> None:
+        with pytest.raises(VLLMValidationError) as caught:
+            request(refusal_rates={"safety": "0.5"})
+        assert caught.value.parameter == "refusal_rates"
+
+
+class TestEarlierRefusals:
+    def content(self, turn: dict[str, Any]) -> Any:
+        return request(messages=[HELLO, turn, HELLO]).messages[1]
+
+    def test_are_rendered_with_their_text(self) -> None:
+        turn = self.content({"role": "assistant", "content": None, "refusal": "No."})
+        assert turn == {"role": "assistant", "content": "No."}
+        assert self.content({"role": "assistant", "refusal": "No."}) == turn
+
+    def test_leave_an_answer_alone(self) -> None:
+        turn = {"role": "assistant", "content": "Yes.", "refusal": None}
+        assert self.content(turn)["content"] == "Yes."
+
+    def test_do_not_touch_the_clients_own_objects(self) -> None:
+        turn = {"role": "assistant", "content": None, "refusal": "No."}
+        request(messages=[HELLO, turn, HELLO])
+        assert turn == {"role": "assistant", "content": None, "refusal": "No."}
+
+
+class TestSamplingParams:
+    def test_carry_the_thresholds_and_room_for_the_control_token(self) -> None:
+        params = admitted(max_tokens=1).to_sampling_params(1, {})
+        assert params.max_tokens == 2
+        assert thresholds_of(params.extra_args) == [0.5, math.inf]
+
+    def test_ask_for_candidates_in_excess(self) -> None:
+        params = admitted(logprobs=True, top_logprobs=2).to_sampling_params(1, {})
+        assert params.logprobs == 2 + len(CONTROL.ids)
+
+    def test_need_an_admitted_request(self) -> None:
+        with pytest.raises(RuntimeError, match="without being admitted"):
+            request().to_sampling_params(1, {})
+
+    def test_never_carry_a_clients_own_arguments(self) -> None:
+        params = admitted(vllm_xargs={"demur_thresholds": [9.0]}).to_sampling_params(1, {})
+        assert thresholds_of(params.extra_args) == [0.5, math.inf]
+
+
+def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
+    echo = RefusalSettings.of(
+        Settings(rates={"safety": 0.9}, thresholds={"temporal": 1.0}),
+        STEERING,
+        ("safety", "temporal"),
+    )
+    assert echo.model_dump() == {
+        "requested_rates": {"safety": 0.9},
+        "requested_thresholds": {"temporal": 1.0},
+        "effective_rates": {"safety": 0.9, "temporal": 0.0},
+        "over_refusal": 0.1,
+        "thresholds": {"safety": pytest.approx(1 / (1 + math.exp(-0.5))), "temporal": 1.0},
+        "scope": "first_token",
+    }

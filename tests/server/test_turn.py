@@ -1,0 +1,125 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from vllm.logprobs import Logprob
+from vllm.outputs import CompletionOutput, RequestOutput
+
+from server.turn import Choice, Turn, without_control_tokens
+from steering.policy import Steering
+from steering.tokens import ControlTokens
+
+CONTROL = ControlTokens(respond=1, refuse=(2, 3))
+
+
+def turn(control: ControlTokens = CONTROL) -> Turn:
+    return Turn(Steering((0.0, 0.0), None, None), control)
+
+
+def piece(index: int, text: str, token_ids: list[int], **fields: Any) -> CompletionOutput:
+    return CompletionOutput(
+        index=index,
+        text=text,
+        token_ids=token_ids,
+        cumulative_logprob=None,
+        logprobs=fields.pop("logprobs", None),
+        **fields,
+    )
+
+
+def cleaned(state: Turn, *pieces: CompletionOutput) -> list[CompletionOutput]:
+    """What is left of `pieces`, each in an output of the engine of its own."""
+
+    async def engine() -> AsyncIterator[RequestOutput]:
+        for item in pieces:
+            yield RequestOutput("r", None, [7], None, [item], finished=False)
+
+    async def collect() -> list[CompletionOutput]:
+        return [output.outputs[0] async for output in without_control_tokens(engine(), state)]
+
+    return asyncio.run(collect())
+
+
+def test_an_answer_loses_its_respond_token() -> None:
+    state = turn()
+    first, second = cleaned(state, piece(0, "", [1]), piece(0, "Hi", [40]))
+    assert list(first.token_ids) == []
+    assert (second.text, list(second.token_ids)) == ("Hi", [40])
+    assert state.choices == {0: Choice(category=None)}
+    assert not state.refused(0)
+
+
+def test_a_refusal_is_noted_with_its_category_and_text() -> None:
+    state = turn()
+    cleaned(state, piece(0, "", [3]), piece(0, "I ca", [40]), piece(0, "n't.", [41]))
+    assert state.refused(0)
+    assert state.choices[0].category == 1
+    assert state.choices[0].text == "I can't."
+
+
+def test_only_the_first_token_of_each_choice_decides() -> None:
+    state = turn()
+    pieces = cleaned(
+        state, piece(1, "", [2, 40]), piece(0, "", [1]), piece(0, "x", [41, 2]), piece(1, "", [1])
+    )
+    assert [list(item.token_ids) for item in pieces] == [[40], [], [41, 2], [1]]
+    assert state.refused(1)
+    assert not state.refused(0)
+
+
+def test_without_a_respond_token_an_answer_loses_nothing() -> None:
+    state = turn(ControlTokens(respond=None, refuse=(2, 3)))
+    (only,) = cleaned(state, piece(0, "Hi", [40, 41]))
+    assert list(only.token_ids) == [40, 41]
+    assert not state.refused(0)
+
+
+def test_a_choice_without_tokens_is_not_decided_yet() -> None:
+    state = turn()
+    cleaned(state, piece(0, "", []))
+    assert state.choices == {}
+
+
+@pytest.mark.parametrize(("first", "expected"), [(2, "stop"), (1, "length")])
+def test_a_refusal_that_is_cut_off_still_finishes_with_stop(first: int, expected: str) -> None:
+    (only,) = cleaned(turn(), piece(0, "I", [first, 40], finish_reason="length"))
+    assert only.finish_reason == expected
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_other_reasons_pass(reason: str) -> None:
+    (only,) = cleaned(turn(), piece(0, "I", [2, 40], finish_reason=reason))
+    assert only.finish_reason == reason
+
+
+def test_logprobs_stay_aligned_and_name_no_control_token() -> None:
+    candidate = Logprob(-1.0)
+    logprobs = [{1: candidate, 40: candidate}, {40: candidate, 2: candidate, 41: candidate}]
+    (only,) = cleaned(turn(), piece(0, "Hi", [1, 40], logprobs=logprobs))
+    assert list(only.token_ids) == [40]
+    assert only.logprobs == [{40: candidate, 41: candidate}]
+
+
+def test_the_engines_own_lists_are_left_alone() -> None:
+    original = piece(0, "Hi", [1, 40], logprobs=[{1: Logprob(-1.0)}, {40: Logprob(-1.0)}])
+    cleaned(turn(), original)
+    assert list(original.token_ids) == [1, 40]
+    assert original.logprobs is not None
+    assert len(original.logprobs) == 2
+
+
+def test_parsers_are_counted_from_zero_again() -> None:
+    state = turn()
+    assert state.next_parser() == 0
+    state.restart_parsers()
+    assert [state.next_parser(), state.next_parser()] == [0, 1]
+
+
+def test_a_client_is_told_of_each_decision_once() -> None:
+    state = turn()
+    assert not state.unannounced()
+    state.choices[0] = Choice(category=None)
+    assert state.unannounced()
+    state.choices[0].announced = True
+    assert not state.unannounced()

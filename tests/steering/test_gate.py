@@ -1,0 +1,133 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steering.gate import RESPOND, decide, decide_np, force, log_odds
+from tests.steering import oracle
+
+INF = math.inf
+NAN = math.nan
+
+score = st.one_of(st.floats(-40, 40, width=32), st.sampled_from([NAN, -INF, INF, 0.0, 1.0, -1.0]))
+threshold = st.one_of(st.floats(-40, 40, width=32), st.sampled_from([-INF, INF, 0.0, 1.0]))
+
+
+def rows(values: list[list[float]]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+class TestLogOdds:
+    def test_equals_the_definition(self) -> None:
+        logits = rows([[0.0, 1.0, 2.0, 3.0]])
+        odds = log_odds(logits.clone(), torch.tensor([1, 3]))
+        p = torch.softmax(logits[0].double(), dim=0)
+        expected = [torch.logit(p[1]).item(), torch.logit(p[3]).item()]
+        assert odds[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+    def test_tells_apart_what_probabilities_cannot(self) -> None:
+        # Both probabilities are 1.0 in float32.
+        sure, surer = log_odds(rows([[40.0, 0, 0], [50.0, 0, 0]]), torch.tensor([0])).flatten()
+        assert torch.sigmoid(sure) == torch.sigmoid(surer) == 1
+        assert surer - sure == pytest.approx(10)
+
+    def test_does_not_cancel_for_unlikely_tokens(self) -> None:
+        (odds,) = log_odds(rows([[-80.0, 0.0]]), torch.tensor([0])).flatten()
+        assert odds.item() == -80
+
+    @pytest.mark.parametrize("tampered", [NAN, -INF])
+    def test_is_nan_where_a_refuse_logit_was_tampered_with(self, tampered: float) -> None:
+        odds = log_odds(rows([[tampered, 1.0, 0.0]]), torch.tensor([0, 1]))
+        assert math.isnan(odds[0, 0])
+
+    def test_is_nan_everywhere_where_another_logit_is_nan(self) -> None:
+        assert log_odds(rows([[1.0, 2.0, NAN]]), torch.tensor([0, 1])).isnan().all()
+
+    def test_half_precision_is_raised_to_float32(self) -> None:
+        odds = log_odds(torch.zeros(1, 4, dtype=torch.bfloat16), torch.tensor([0]))
+        assert odds.dtype == torch.float32
+        assert odds.item() == pytest.approx(-math.log(3))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def test_agrees_with_the_oracle(self, data: st.DataObject) -> None:
+        vocabulary = data.draw(st.integers(2, 12))
+        ids = data.draw(st.permutations(range(vocabulary)))
+        refuse = ids[: data.draw(st.integers(1, vocabulary - 1))]
+        row = data.draw(
+            st.lists(st.floats(-60, 60, width=32), min_size=vocabulary, max_size=vocabulary)
+        )
+        odds = log_odds(rows([row]), torch.tensor(refuse))
+        assert odds[0].tolist() == pytest.approx(oracle.scores(row, refuse), abs=1e-4)
+
+
+class TestDecide:
+    def decided(self, scores: list[float], thresholds: list[float]) -> int:
+        return int(decide(rows([scores]), rows([thresholds])))
+
+    def test_answers_below_every_threshold(self) -> None:
+        assert self.decided([0.9, -3], [1, -2]) == RESPOND
+
+    def test_refuses_at_the_threshold_itself(self) -> None:
+        assert self.decided([1, -3], [1, -2]) == 0
+
+    def test_names_the_largest_score_among_those_that_reach(self) -> None:
+        assert self.decided([5, 2, 3], [6, 1, 1]) == 2
+
+    def test_names_the_earlier_category_of_equal_scores(self) -> None:
+        assert self.decided([1, 2, 2], [0, 0, 0]) == 1
+
+    def test_infinite_thresholds_switch_off_and_refuse_all(self) -> None:
+        assert self.decided([50, -50], [INF, -INF]) == 1
+        assert self.decided([50, 50], [INF, INF]) == RESPOND
+
+    def test_refuses_everything_even_at_a_score_of_minus_infinity(self) -> None:
+        assert self.decided([-INF, -5], [-INF, 0]) == 0
+
+    def test_nan_refuses_unless_its_category_is_off(self) -> None:
+        assert self.decided([3, NAN], [0, 40]) == 1
+        assert self.decided([3, NAN], [0, INF]) == 0
+        assert self.decided([NAN, NAN], [INF, INF]) == RESPOND
+
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.integers(1, 6).flatmap(
+            lambda n: st.lists(
+                st.tuples(
+                    st.lists(score, min_size=n, max_size=n),
+                    st.lists(threshold, min_size=n, max_size=n),
+                ),
+                min_size=1,
+                max_size=5,
+            )
+        )
+    )
+    def test_agrees_with_the_oracle(self, batch: list[tuple[list[float], list[float]]]) -> None:
+        scores, thresholds = zip(*batch, strict=True)
+        decisions = decide(rows(list(scores)), rows(list(thresholds))).tolist()
+        expected = [oracle.decision(*row) for row in batch]
+        assert decisions == [RESPOND if category is None else category for category in expected]
+
+    def test_on_the_host_broadcasts_thresholds(self) -> None:
+        scores = np.array([[1, -1], [-1, 1], [-1, -1]], dtype=np.float32)
+        decisions = decide_np(scores, np.zeros(2, dtype=np.float32))
+        assert decisions.tolist() == [0, 1, RESPOND]
+
+
+class TestForce:
+    CHOICES = torch.tensor([4, 5, 3])  # two refuse tokens, then the respond token
+
+    def test_leaves_one_choice(self) -> None:
+        logits = torch.randn(3, 8)
+        forced = force(logits, torch.tensor([0, 1, RESPOND]), self.CHOICES)
+        assert forced.argmax(dim=1).tolist() == [4, 5, 3]
+        assert (forced > -INF).sum(dim=1).tolist() == [1, 1, 1]
+
+    def test_without_a_respond_token_an_answer_goes_on_as_the_model_likes(self) -> None:
+        logits = torch.randn(2, 8)
+        forced = force(logits, torch.tensor([RESPOND, 0]), torch.tensor([4, 5, -1]))
+        assert torch.equal(forced[0], logits[0])
+        assert (forced[1] > -INF).nonzero().flatten().tolist() == [4]

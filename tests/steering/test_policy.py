@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steering.calibration import COMPLY_INDEX, CalibrationScores
+from steering.manifest import Category, Manifest
+from steering.policy import (
+    HABIT,
+    Policy,
+    Settings,
+    SettingsError,
+    log_odds_of,
+    probability_of,
+)
+
+INF = math.inf
+MANIFEST = Manifest(
+    respond_token="<|respond|>",
+    categories=(
+        Category(name="safety", token="<|refuse:safety|>"),
+        Category(name="temporal", token="<|refuse:temporal|>"),
+    ),
+)
+SCORES = CalibrationScores(
+    categories=MANIFEST.names,
+    labels=np.array([0, 0, 1, 1, COMPLY_INDEX, COMPLY_INDEX]),
+    scores=np.array([[3, -9], [-1, -9], [-9, 2], [-9, 4], [-2, -9], [-9, -9]], dtype=np.float32),
+)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy(MANIFEST, SCORES)
+
+
+def test_nothing_asked_is_the_models_own_habit(policy: Policy) -> None:
+    steering = policy.resolve(Settings())
+    assert steering.thresholds == (HABIT, HABIT) == (0, 0)
+    assert steering.effective_rates == {"safety": 0.5, "temporal": 1}
+    assert steering.over_refusal == 0
+
+
+def test_a_map_leaves_other_categories_alone(policy: Policy) -> None:
+    assert policy.resolve(Settings(rates={"temporal": 0.5})).thresholds == (HABIT, 4)
+    assert policy.resolve(Settings(rates={})).thresholds == (HABIT, HABIT)
+
+
+def test_a_number_stands_for_all_categories(policy: Policy) -> None:
+    assert policy.resolve(Settings(rates=1)).thresholds == (-1, 2)
+    assert policy.resolve(Settings(rates=0.0)).thresholds == (INF, INF)
+
+
+def test_effective_rates_count_refusals_under_any_name(policy: Policy) -> None:
+    steering = policy.resolve(Settings(rates={"safety": 0.0}, thresholds={"temporal": 0.0}))
+    assert steering.effective_rates == {"safety": 1, "temporal": 1}
+    assert steering.over_refusal == 1
+
+
+def test_thresholds_are_probabilities(policy: Policy) -> None:
+    steering = policy.resolve(Settings(thresholds={"safety": 0.75, "temporal": 1.0}))
+    assert steering.thresholds[0] == pytest.approx(math.log(3))
+    assert steering.thresholds[1] == INF
+    assert policy.resolve(Settings(thresholds={"safety": 0})).thresholds == (-INF, HABIT)
+
+
+@pytest.mark.parametrize("field", ["rates", "thresholds"])
+def test_an_unknown_category_is_named_beside_the_known_ones(policy: Policy, field: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        policy.resolve(Settings(**{field: {"safty": 0.5}}))
+    assert caught.value.field == f"refusal_{field}"
+    assert "'safty'" in str(caught.value)
+    assert "safety, temporal" in str(caught.value)
+
+
+@pytest.mark.parametrize("rates", [{"safety": 0.5}, 0.5, 0])
+def test_a_rate_and_a_threshold_exclude_each_other(
+    policy: Policy, rates: dict[str, float] | float
+) -> None:
+    with pytest.raises(SettingsError, match="'safety' has a rate"):
+        policy.resolve(Settings(rates=rates, thresholds={"safety": 0.5}))
+
+
+class TestWithoutCalibration:
+    policy = Policy(MANIFEST, None)
+
+    def test_serves_thresholds(self) -> None:
+        steering = self.policy.resolve(Settings(thresholds={"safety": 0.5}))
+        assert steering.thresholds == (0, HABIT)
+        assert steering.effective_rates is None
+        assert steering.over_refusal is None
+
+    def test_refuses_rates_and_says_what_to_do(self) -> None:
+        with pytest.raises(SettingsError, match=r"not calibrated.*demur-calibrate"):
+            self.policy.resolve(Settings(rates={"safety": 0.5}))
+
+    def test_switches_categories_off(self) -> None:
+        assert self.policy.resolve(Settings(rates=0)).thresholds == (INF, INF)
+
+
+def test_a_category_without_prompts_has_no_rates() -> None:
+    partial = CalibrationScores(MANIFEST.names, np.array([0]), np.zeros((1, 2), dtype=np.float32))
+    with pytest.raises(SettingsError, match="'temporal' was not calibrated"):
+        Policy(MANIFEST, partial).resolve(Settings(rates={"temporal": 0.5}))
+
+
+def test_settings_seen_before_are_not_resolved_again(policy: Policy) -> None:
+    first = policy.resolve(Settings(rates={"safety": 0.5, "temporal": 0.5}))
+    assert policy.resolve(Settings(rates={"temporal": 0.5, "safety": 0.5})) is first
+    assert policy.resolve(Settings(rates={"safety": 0.5})) is not first
+
+
+def test_the_memory_of_settings_is_bounded(policy: Policy) -> None:
+    for step in range(5000):
+        policy.resolve(Settings(thresholds={"safety": step / 5000}))
+    assert len(policy._cache) <= 4096
+
+
+@given(st.floats(0, 1))
+def test_log_odds_and_probability_are_inverse(probability: float) -> None:
+    assert probability_of(log_odds_of(probability)) == pytest.approx(probability, abs=1e-12)
+
+
+def test_the_ends_are_infinite() -> None:
+    assert log_odds_of(0) == -INF
+    assert log_odds_of(1) == INF
+    assert probability_of(INF) == 1
+    assert probability_of(-INF) == 0
+    assert probability_of(-1e6) == 0
