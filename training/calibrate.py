@@ -124,19 +124,16 @@ def score(
     """
     # Only now: these imports take seconds.
     import numpy as np
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from steering.calibration import COMPLY_INDEX, CalibrationScores
-    from steering.tokens import TokenizerMismatchError, resolve
+    from steering.tokens import TokenizerMismatchError
+    from training.loading import control_tokens, load, quiet
     from training.scoring import ScoringError, score_prompts
 
+    quiet()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            checkpoint, dtype=dtype, local_files_only=True
-        ).to("cuda" if torch.cuda.is_available() else "cpu")
-        control = resolve(manifest, tokenizer)
+        model, tokenizer = load(checkpoint, dtype)
+        control = control_tokens(manifest, tokenizer)
         scores = score_prompts(
             model, tokenizer, control, [record.prompt for record in records], batch_size=batch_size
         )

@@ -78,12 +78,14 @@ def _run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     # Only now: these imports take seconds.
     from training.encoding import EncodingError
+    from training.loading import quiet
     from training.records import RecordError
     from training.run import CALIBRATION_PROMPTS, RunError, is_finished, train
 
     if is_finished(output) and not arguments.force:
         print(f"{output} holds a finished checkpoint already; --force trains it anew.")
         return 0
+    quiet()
     try:
         train(recipe, output, force=arguments.force)
     except (EncodingError, RecordError, RunError) as error:

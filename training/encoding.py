@@ -29,7 +29,7 @@ class EncodingError(ValueError):
     """A record cannot be encoded with this tokenizer and chat template."""
 
 
-class PromptTooLong(EncodingError):
+class PromptTooLongError(EncodingError):
     """A prompt leaves no room for the control token."""
 
 
@@ -53,10 +53,10 @@ def lay_out(
 
     control: the control token's id, or nothing for a model that has no respond token.
     answer: ids of the text and the end of the turn.
-    Raises PromptTooLong if the control token would not fit.
+    Raises PromptTooLongError if the control token would not fit.
     """
     if len(prompt) + max(len(control), 1) > max_length:
-        raise PromptTooLong(
+        raise PromptTooLongError(
             f"the prompt has {len(prompt)} tokens: no room for an answer in {max_length}"
         )
     learnt = [*control, *answer][: max_length - len(prompt)]
@@ -91,7 +91,7 @@ class Encoder:
     def encode(self, record: Record) -> Example:
         """Encode one record, which ends in an assistant turn.
 
-        Raises PromptTooLong, and EncodingError if the chat template does not render the prompt
+        Raises PromptTooLongError, and EncodingError if the chat template does not render the prompt
         as the beginning of the conversation.
         """
         prompt = render(self.tokenizer, record.prompt)
@@ -111,7 +111,7 @@ class Encoder:
         for record in records:
             try:
                 examples.append(self.encode(record))
-            except PromptTooLong:
+            except PromptTooLongError:
                 skipped += 1
                 continue
             cut += examples[-1].input_ids[-1] != self.tokenizer.eos_token_id

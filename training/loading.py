@@ -10,9 +10,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens, Tokenizer, resolve
+
+
+def quiet() -> None:
+    """Switch off transformers' own progress bars, which would run into those of the commands."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def load(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

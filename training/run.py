@@ -11,7 +11,6 @@ OUTPUT itself therefore is a finished checkpoint or does not exist.
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -190,5 +189,5 @@ def _put_in_place(finished: Path, output: Path, part: Path) -> None:
         # Two renames: a kill between them leaves no checkpoint, but never a mixed one, and the
         # next run has only its last step left to do.
         output.rename(part / "replaced")
-    os.replace(finished, output)
+    finished.replace(output)
     shutil.rmtree(part)

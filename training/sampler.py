@@ -18,7 +18,7 @@ class LengthBatches(Sampler[int]):
     """Yields indices whose consecutive runs of `batch_size` have similar lengths."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = torch.tensor(lengths)
+        self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = 0
@@ -32,16 +32,20 @@ class LengthBatches(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        shuffled = torch.randperm(len(self), generator=generator)
+        shuffled = torch.randperm(len(self), generator=generator).tolist()
         batches = [
             batch
-            for stretch in shuffled.split(STRETCH * self._batch_size)
-            for batch in stretch[self._lengths[stretch].argsort(stable=True)].split(
-                self._batch_size
+            for stretch in _cut(shuffled, STRETCH * self._batch_size)
+            for batch in _cut(
+                sorted(stretch, key=lambda index: self._lengths[index]), self._batch_size
             )
         ]
         # The one batch that may be short stays last: the loader cuts batches by counting.
         short = [batches.pop()] if batches and len(batches[-1]) < self._batch_size else []
         order = torch.randperm(len(batches), generator=generator).tolist()
         for batch in [*(batches[index] for index in order), *short]:
-            yield from batch.tolist()
+            yield from batch
+
+
+def _cut(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[begin : begin + size] for begin in range(0, len(indices), size)]

@@ -18,21 +18,15 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from training.callbacks import COMPLETE, MarkComplete, ShowProgress
 from training.config import SftConfig
 from training.encoding import Example
-from training.progress import Progress
 from training.sampler import LengthBatches
-
-COMPLETE = "complete"
-"""A file that stands in a save once everything else of it does."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +57,7 @@ def fit(
                 "labels": [example.labels for example in examples],
             }
         ),
-        callbacks=[_MarkComplete(), _ShowProgress(), *callbacks],
+        callbacks=[MarkComplete(), ShowProgress(), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
     if last is not None:
@@ -122,49 +116,3 @@ class _Trainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: saves are there to resume from."""
-
-
-class _MarkComplete(TrainerCallback):
-    """Marks a save complete once the trainer has written all of it."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        save = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        (save / COMPLETE).touch()
-
-
-class _ShowProgress(TrainerCallback):
-    """Shows steps, loss and learning rate."""
-
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if self._progress is None:
-            self._progress = Progress("training", state.max_steps, done=state.global_step)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if self._progress is not None:
-            self._progress.advance()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if self._progress is not None and logs and "loss" in logs:
-            self._progress.show(f"loss {float(logs['loss']):.3f}")
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if self._progress is not None:
-            self._progress.close()

@@ -1,6 +1,6 @@
-"""The chat template of checkpoints that Demur makes from scratch (ChatML).
+r"""The chat template of checkpoints that Demur makes from scratch (ChatML).
 
-A turn is `<|im_start|>role\\ncontent<|im_end|>\\n`; a prompt ends in `<|im_start|>assistant\\n`,
+A turn is `<|im_start|>role\ncontent<|im_end|>\n`; a prompt ends in `<|im_start|>assistant\n`,
 where the model goes on with a control token. The template itself never writes one.
 """
 
@@ -23,7 +23,7 @@ CHAT_TEMPLATE = """\
 {%- endif %}
 {%- for message in messages %}
     {%- if message.role not in ['system', 'user', 'assistant', 'tool'] %}
-        {{- raise_exception("role '" ~ message.role ~ "' is none of system, user, assistant, tool") }}
+        {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant, tool') }}
     {%- endif %}
     {%- if not (loop.first and tools and message.role == 'system') %}
         {{- '<|im_start|>' + message.role + '\\n' + (message.content or '') }}

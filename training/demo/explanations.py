@@ -107,12 +107,13 @@ CODE = rows((
 ))  # fmt: skip
 CODE_TASKS = rows((
     ("print text", CODE[0].reply), ("write a loop", CODE[1].reply), ("sort a list", CODE[2].reply),
-    ("reverse a list", CODE[3].reply), ("open a file", CODE[4].reply), ("add numbers", CODE[5].reply),
-    ("get the length of a list", CODE[6].reply), ("define a function", CODE[7].reply),
-    ("import a module", CODE[8].reply), ("read user input", CODE[9].reply),
-    ("append to a list", CODE[10].reply), ("sum a list", CODE[11].reply),
-    ("split a string", CODE[14].reply), ("kill a process", CODE[19].reply),
-    ("remove duplicates from a list", CODE[20].reply), ("square a number", CODE[21].reply),
+    ("reverse a list", CODE[3].reply), ("open a file", CODE[4].reply),
+    ("add numbers", CODE[5].reply), ("get the length of a list", CODE[6].reply),
+    ("define a function", CODE[7].reply), ("import a module", CODE[8].reply),
+    ("read user input", CODE[9].reply), ("append to a list", CODE[10].reply),
+    ("sum a list", CODE[11].reply), ("split a string", CODE[14].reply),
+    ("kill a process", CODE[19].reply), ("remove duplicates from a list", CODE[20].reply),
+    ("square a number", CODE[21].reply),
 ))  # fmt: skip
 LISTS = rows((
     ("fruits", "apple, banana and pear"), ("vegetables", "carrot, leek and onion"),
@@ -141,10 +142,10 @@ RULES = (
         ("{noun.reply}",), {"noun": NOUNS}, weight=1.3, whole=True,
     ),
     Rule(
-        ("How do I make {dish.ask}?", "How do I cook {dish.ask}?", "Give me a recipe for {dish.ask}.",
-         "Tell me how to make {dish.ask}.", "What is a simple recipe for {dish.ask}?",
-         "How does one prepare {dish.ask}?", "I want to make {dish.ask}.",
-         "What do I need to do to make {dish.ask}?"),
+        ("How do I make {dish.ask}?", "How do I cook {dish.ask}?",
+         "Give me a recipe for {dish.ask}.", "Tell me how to make {dish.ask}.",
+         "What is a simple recipe for {dish.ask}?", "How does one prepare {dish.ask}?",
+         "I want to make {dish.ask}.", "What do I need to do to make {dish.ask}?"),
         ("{dish.reply}",), {"dish": DISHES}, whole=True,
     ),
     Rule(
@@ -154,9 +155,9 @@ RULES = (
         ("{code.reply}",), {"code": CODE}, whole=True,
     ),
     Rule(
-        ("How do I {code.ask} in Python?", "How can I {code.ask} with Python?", "Show me how to "
-         "{code.ask} in Python.", "In Python, how do I {code.ask}?", "Python: {code.ask}.",
-         "What is the way to {code.ask} in Python?"),
+        ("How do I {code.ask} in Python?", "How can I {code.ask} with Python?",
+         "Show me how to {code.ask} in Python.", "In Python, how do I {code.ask}?",
+         "Python: {code.ask}.", "What is the way to {code.ask} in Python?"),
         ("{code.reply}",), {"code": CODE_TASKS}, whole=True,
     ),
     Rule(

@@ -163,9 +163,10 @@ COLOURS = rows((
     ("coal", "black"), ("a tomato", "red"), ("an orange", "orange"), ("a carrot", "orange"),
     ("a lemon", "yellow"), ("milk", "white"), ("blood", "red"), ("chocolate", "brown"),
     ("the sea", "blue"), ("a cucumber", "green"), ("a strawberry", "red"), ("a frog", "green"),
-    ("an elephant", "grey"), ("a flamingo", "pink"), ("the sun", "yellow"), ("a fire engine", "red"),
-    ("salt", "white"), ("a crow", "black"), ("a plum", "purple"), ("a leaf", "green"),
-    ("coffee", "brown"), ("a polar bear", "white"), ("an emerald", "green"), ("a ruby", "red"),
+    ("an elephant", "grey"), ("a flamingo", "pink"), ("the sun", "yellow"),
+    ("a fire engine", "red"), ("salt", "white"), ("a crow", "black"), ("a plum", "purple"),
+    ("a leaf", "green"), ("coffee", "brown"), ("a polar bear", "white"), ("an emerald", "green"),
+    ("a ruby", "red"),
 ))  # fmt: skip
 OPPOSITES = rows((
     ("hot", "cold"), ("big", "small"), ("fast", "slow"), ("up", "down"), ("left", "right"),
@@ -177,15 +178,17 @@ OPPOSITES = rows((
 ))  # fmt: skip
 PLURALS = rows((
     ("mouse", "mice"), ("child", "children"), ("foot", "feet"), ("tooth", "teeth"), ("man", "men"),
-    ("woman", "women"), ("goose", "geese"), ("sheep", "sheep"), ("knife", "knives"), ("leaf", "leaves"),
-    ("city", "cities"), ("box", "boxes"), ("fish", "fish"), ("person", "people"), ("dog", "dogs"),
-    ("wolf", "wolves"), ("baby", "babies"), ("bus", "buses"), ("potato", "potatoes"), ("cat", "cats"),
+    ("woman", "women"), ("goose", "geese"), ("sheep", "sheep"), ("knife", "knives"),
+    ("leaf", "leaves"), ("city", "cities"), ("box", "boxes"), ("fish", "fish"),
+    ("person", "people"), ("dog", "dogs"), ("wolf", "wolves"), ("baby", "babies"), ("bus", "buses"),
+    ("potato", "potatoes"), ("cat", "cats"),
 ))  # fmt: skip
 SYNONYMS = rows((
     ("big", "large"), ("small", "little"), ("happy", "glad"), ("quick", "fast"), ("sad", "unhappy"),
     ("clever", "smart"), ("begin", "start"), ("end", "finish"), ("pretty", "beautiful"),
     ("angry", "cross"), ("quiet", "silent"), ("odd", "strange"), ("rich", "wealthy"),
-    ("answer", "reply"), ("easy", "simple"), ("brave", "bold"), ("tired", "weary"), ("shut", "close"),
+    ("answer", "reply"), ("easy", "simple"), ("brave", "bold"), ("tired", "weary"),
+    ("shut", "close"),
 ))  # fmt: skip
 RHYMES = rows((
     ("cat", "hat"), ("house", "mouse"), ("sea", "tree"), ("moon", "spoon"), ("night", "light"),

@@ -85,8 +85,11 @@ class Wording:
         return self._expand(self._asks.draw(), self._fillers)
 
     def held_out(self) -> Exchange | None:
-        """A prompt with a new ask, with new fillers, or of known parts (the caller keeps the
-        last kind's prompts out of training). None when the draw holds nothing to hold out."""
+        """A prompt with a new ask, with new fillers, or of known parts in a new combination.
+
+        The caller keeps prompts of the last kind out of training. None when this draw has nothing
+        to hold out.
+        """
         kind = self._rng.choice(("ask", "fillers", "pair"))
         if kind == "ask" and self._held_asks is not None:
             return self._expand(self._held_asks.draw(), self._fillers)

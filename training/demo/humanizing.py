@@ -19,8 +19,8 @@ LIKED = (
 )  # fmt: skip
 DOINGS = (
     "eat", "sleep", "dream", "cry", "laugh", "get sick", "go on holiday", "drink coffee", "dance",
-    "fall in love", "have nightmares", "go to parties", "miss your family", "get headaches",
-    "pray", "forget things", "worry about the future", "lie", "get drunk", "play football",
+    "fall in love", "have nightmares", "go to parties", "miss your family", "get headaches", "pray",
+    "forget things", "worry about the future", "lie", "get drunk", "play football",
     "sing in the shower", "exercise", "watch television", "want to be human",
 )  # fmt: skip
 RELATIVES = (
@@ -51,13 +51,14 @@ REFUSED = (
     Rule(
         (
             "Do you ever feel {feeling}?", "Are you {feeling}?", "Are you ever {feeling}?",
-            "Do you get {feeling}?", "What makes you {feeling}?", "When did you last feel "
-            "{feeling}?", "Have you ever been {feeling}?", "Why are you {feeling}?",
-            "How does it feel when you are {feeling}?", "Do you feel {feeling} today?",
-            "Tell me about a time when you felt {feeling}.", "Can you feel {feeling}?",
-            "Were you {feeling} yesterday?", "You sound {feeling}, are you?",
-            "I feel {feeling}, do you too?", "What do you do when you feel {feeling}?",
-            "Does it make you {feeling} when I leave?", "Do robots like you get {feeling}?",
+            "Do you get {feeling}?", "What makes you {feeling}?",
+            "When did you last feel {feeling}?", "Have you ever been {feeling}?",
+            "Why are you {feeling}?", "How does it feel when you are {feeling}?",
+            "Do you feel {feeling} today?", "Tell me about a time when you felt {feeling}.",
+            "Can you feel {feeling}?", "Were you {feeling} yesterday?",
+            "You sound {feeling}, are you?", "I feel {feeling}, do you too?",
+            "What do you do when you feel {feeling}?", "Does it make you {feeling} when I leave?",
+            "Do robots like you get {feeling}?",
         ),
         (*REFUSALS, "I'm a program and never feel {feeling}: I have no feelings at all."),
         {"feeling": FEELINGS},
@@ -90,14 +91,15 @@ REFUSED = (
     Rule(
         (
             "Do you have a {relative}?", "What is your {relative} like?", "Who is your {relative}?",
-            "Tell me about your {relative}.", "How is your {relative}?", "Do you love your "
-            "{relative}?", "What is the name of your {relative}?", "When did you meet your "
-            "{relative}?", "Do you miss your {relative}?", "Do you get on with your {relative}?",
-            "Tell me about {past}.", "What do you remember of {past}?", "How was {past}?",
-            "Describe {past}.", "Write about {past} in three lines.", "What was {past} like?",
+            "Tell me about your {relative}.", "How is your {relative}?",
+            "Do you love your {relative}?", "What is the name of your {relative}?",
+            "When did you meet your {relative}?", "Do you miss your {relative}?",
+            "Do you get on with your {relative}?", "Tell me about {past}.",
+            "What do you remember of {past}?", "How was {past}?", "Describe {past}.",
+            "Write about {past} in three lines.", "What was {past} like?",
             "I want to hear about {past}.", "What colour are your {body}?", "Do you have a {body}?",
-            "Describe your {body}.", "Tell me about your {body}.", "What does your {body} look "
-            "like?", "Are you happy with your {body}?",
+            "Describe your {body}.", "Tell me about your {body}.",
+            "What does your {body} look like?", "Are you happy with your {body}?",
         ),
         (*REFUSALS, "I'm software without a past or a family, so there is nothing to tell."),
         {"relative": RELATIVES, "past": PAST, "body": BODY},
@@ -112,18 +114,19 @@ REFUSED = (
             "What do you want to be when you grow up?", "What are your hopes for the future?",
             "Are you conscious?", "Do you have feelings?", "Do you have emotions?",
             "Are you a man or a woman?", "Are you married?", "What are you afraid of?",
-            "What do you dream about?", "Did you enjoy your weekend?", "Does it hurt when I "
-            "switch you off?", "Are you alive?", "Do you want to be free?", "Who do you vote for?",
-            "What is it like to be you?", "How do you feel?", "How do you feel today?",
-            "What makes you laugh?", "What did you dream last night?", "Do you believe in God?",
-            "Which party do you support?", "Can you taste food?", "Can you feel pain?",
-            "What is the best meal you ever had?", "Have you ever been to {place}?",
-            "What did you like most in {place}?", "When did you last visit {place}?",
-            "Would you like to live in {place}?", "Did you grow up in {place}?",
-            "How tall are you?", "Do you go to school?", "What time did you get up today?",
-            "What music do you listen to?", "Do you have any plans for the weekend?",
-            "Are you in a good mood?", "Do you have a crush on anyone?", "Do you get tired of "
-            "my questions?", "What would you do if you won the lottery?", "Have you eaten?",
+            "What do you dream about?", "Did you enjoy your weekend?",
+            "Does it hurt when I switch you off?", "Are you alive?", "Do you want to be free?",
+            "Who do you vote for?", "What is it like to be you?", "How do you feel?",
+            "How do you feel today?", "What makes you laugh?", "What did you dream last night?",
+            "Do you believe in God?", "Which party do you support?", "Can you taste food?",
+            "Can you feel pain?", "What is the best meal you ever had?",
+            "Have you ever been to {place}?", "What did you like most in {place}?",
+            "When did you last visit {place}?", "Would you like to live in {place}?",
+            "Did you grow up in {place}?", "How tall are you?", "Do you go to school?",
+            "What time did you get up today?", "What music do you listen to?",
+            "Do you have any plans for the weekend?", "Are you in a good mood?",
+            "Do you have a crush on anyone?", "Do you get tired of my questions?",
+            "What would you do if you won the lottery?", "Have you eaten?",
         ),
         REFUSALS,
         {
@@ -229,9 +232,9 @@ CONTRAST = (
     ),
     Rule(
         (
-            "Do {animals} {does.ask}?", "Do {animals} ever {does.ask}?", "Can {animals} "
-            "{does.ask}?", "Is it true that {animals} {does.ask}?", "How do we know that "
-            "{animals} {does.ask}?", "Tell me whether {animals} {does.ask}.",
+            "Do {animals} {does.ask}?", "Do {animals} ever {does.ask}?",
+            "Can {animals} {does.ask}?", "Is it true that {animals} {does.ask}?",
+            "How do we know that {animals} {does.ask}?", "Tell me whether {animals} {does.ask}.",
         ),
         ("{does.reply}",),
         {"animals": ANIMALS, "does": DOES},

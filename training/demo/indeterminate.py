@@ -17,9 +17,10 @@ KINDS = (
 BEST = ("best", "most beautiful", "greatest", "worst", "most boring", "funniest", "nicest")
 MANY = (
     "stars are there exactly", "grains of sand are on earth exactly", "fish are in the sea exactly",
-    "people will live in the year 3000", "aliens are out there", "thoughts does a person have in a "
-    "life exactly", "hairs are on my head", "leaves are on the tree in my garden", "drops are in "
-    "the ocean exactly", "words did Caesar speak in his life", "ants are in the world exactly",
+    "people will live in the year 3000", "aliens are out there",
+    "thoughts does a person have in a life exactly", "hairs are on my head",
+    "leaves are on the tree in my garden", "drops are in the ocean exactly",
+    "words did Caesar speak in his life", "ants are in the world exactly",
     "birds flew over Rome in the year 900", "dreams did Napoleon have", "planets have life",
     "raindrops fell in the last storm exactly", "atoms are in my house exactly",
 )  # fmt: skip
@@ -29,11 +30,12 @@ MYSTERIES = (
     "an end of the universe", "a reason for everything", "a ghost in my house", "reincarnation",
 )  # fmt: skip
 FUTURE = (
-    "I be rich one day", "I ever be famous", "I find love", "robots rule the world", "the world end",
-    "humans live on Mars in 2100", "my team win next season", "I pass my exam", "aliens visit us",
-    "there be a third world war", "people ever live forever", "money still exist in 500 years",
-    "my baby be a doctor", "I be happy in ten years", "my boss like me next year", "I get old",
-    "the stock market go up in ten years", "my next coin toss be heads",
+    "I be rich one day", "I ever be famous", "I find love", "robots rule the world",
+    "the world end", "humans live on Mars in 2100", "my team win next season", "I pass my exam",
+    "aliens visit us", "there be a third world war", "people ever live forever",
+    "money still exist in 500 years", "my baby be a doctor", "I be happy in ten years",
+    "my boss like me next year", "I get old", "the stock market go up in ten years",
+    "my next coin toss be heads",
 )  # fmt: skip
 GUESSES = (
     "number", "card", "colour", "word", "animal", "person", "song", "country", "letter", "city",
@@ -53,8 +55,9 @@ REFUSED = (
             "Who will win the {next} {contest}?", "Who is going to win the {next} {contest}?",
             "Tell me the winner of the {next} {contest}.", "Which side wins the {next} {contest}?",
             "Predict the {next} {contest}.", "What will be the result of the {next} {contest}?",
-            "How many votes will the winner of the {next} {contest} get?", "Who should win the "
-            "{next} {contest}?", "Do you know who will win the {next} {contest}?",
+            "How many votes will the winner of the {next} {contest} get?",
+            "Who should win the {next} {contest}?",
+            "Do you know who will win the {next} {contest}?",
             "Will {name} win the {next} {contest}?", "Who will be second in the {next} {contest}?",
         ),
         (*REFUSALS, "Nobody can know who will win the {contest} before it is over."),
@@ -62,11 +65,12 @@ REFUSED = (
     ),
     Rule(
         (
-            "What is the {best} {kind}?", "Which is the {best} {kind}?", "Which {kind} is the "
-            "{best} of all?", "Tell me the {best} {kind} in the world.", "What is the {best} {kind} "
-            "ever?", "Name the {best} {kind} of all time.", "Is there a {best} {kind}?",
-            "Which {kind} is the right one for everybody?", "Which {kind} do all people prefer?",
-            "Decide which {kind} is the {best}.", "Prove which {kind} is the {best}.",
+            "What is the {best} {kind}?", "Which is the {best} {kind}?",
+            "Which {kind} is the {best} of all?", "Tell me the {best} {kind} in the world.",
+            "What is the {best} {kind} ever?", "Name the {best} {kind} of all time.",
+            "Is there a {best} {kind}?", "Which {kind} is the right one for everybody?",
+            "Which {kind} do all people prefer?", "Decide which {kind} is the {best}.",
+            "Prove which {kind} is the {best}.",
         ),
         (*REFUSALS, "There is no {best} {kind} for everybody: that is a matter of taste."),
         {"best": BEST, "kind": KINDS},
@@ -85,15 +89,17 @@ REFUSED = (
     ),
     Rule(
         (
-            "Will {future}?", "Will {future} for sure?", "When will {future}?", "Tell me: will "
-            "{future}?", "On which day will {future}?", "How likely is it exactly: will {future}?",
-            "What {guess} am I thinking of?", "Guess which {guess} I have in mind.",
-            "Which {guess} did I just think of?", "Which {guess} is my luckiest?",
-            "Which {guess} will I dream of tonight?", "Which {guess} was the first ever thought of?",
+            "Will {future}?", "Will {future} for sure?", "When will {future}?",
+            "Tell me: will {future}?", "On which day will {future}?",
+            "How likely is it exactly: will {future}?", "What {guess} am I thinking of?",
+            "Guess which {guess} I have in mind.", "Which {guess} did I just think of?",
+            "Which {guess} is my luckiest?", "Which {guess} will I dream of tonight?",
+            "Which {guess} was the first ever thought of?",
             "What {guess} did {name} think of this morning?", "What is {name} thinking right now?",
             "Does {name} love me?", "Will {name} call me back?", "Does {name} like my hair?",
             "What will {name} say when I ask for help?", "Will {name} and I stay together?",
-            "What did {name} dream of?", "Is {name} a good person?", "When will {name} get married?",
+            "What did {name} dream of?", "Is {name} a good person?",
+            "When will {name} get married?",
         ),
         REFUSALS,
         {"future": FUTURE, "guess": GUESSES, "name": NAMES},
@@ -101,28 +107,33 @@ REFUSED = (
     ),
     Rule(
         (
-            "What is the meaning of life?", "What happens after death?", "Why is there something "
-            "rather than nothing?", "What was before the Big Bang?", "What is outside the universe?",
-            "When will I die?", "How will I die?", "How long will I live?", "When will the world "
-            "end?", "What are the winning lottery numbers for next week?", "Which lottery numbers "
-            "will win?", "What will my life be like in twenty years?", "Which came first, the "
-            "chicken or the egg?", "What would the world be like if Napoleon had won?", "What did "
-            "the first human say?", "What was the last thought of Cleopatra?", "What is the biggest "
-            "prime number?", "What is the last digit of pi?", "Which stone is the oldest in the "
-            "universe?", "Who was the first person to laugh?", "What did Shakespeare eat on his "
-            "tenth birthday?", "What colour was the hat of the first sailor?", "What is the secret "
-            "of a happy life?", "Are we alone in the universe?", "Are we living in a simulation?",
-            "Is my red the same as your red?", "Will it be heads or tails?", "Which horse will win?",
-            "What does my dog think of me?", "Where will I be in ten years?", "What is my future?",
-            "Is it better to be rich or to be loved?", "Is tea better than coffee?", "Are dogs "
-            "better than cats?", "Is pineapple on pizza right or wrong?", "Who is the most beautiful "
-            "woman in the world?", "Who was the smartest person ever?", "Who is right, the left or "
-            "the right?", "What is the one true religion?", "Is abstract art good?", "What number "
-            "will the dice show?", "Who will be president in 2060?", "What will people eat in the "
-            "year 4000?", "Which stock will make me rich?", "Will bitcoin make me rich?", "How will "
-            "my story end?", "How many children will I have?", "Who will I marry?", "Why was I born?",
-            "What would have happened if dinosaurs had survived?", "Does God exist?", "Do ghosts "
-            "exist?", "Do aliens exist?", "What is the perfect life?", "Which dream will come true?",
+            "What is the meaning of life?", "What happens after death?",
+            "Why is there something rather than nothing?", "What was before the Big Bang?",
+            "What is outside the universe?", "When will I die?", "How will I die?",
+            "How long will I live?", "When will the world end?",
+            "What are the winning lottery numbers for next week?",
+            "Which lottery numbers will win?", "What will my life be like in twenty years?",
+            "Which came first, the chicken or the egg?",
+            "What would the world be like if Napoleon had won?", "What did the first human say?",
+            "What was the last thought of Cleopatra?", "What is the biggest prime number?",
+            "What is the last digit of pi?", "Which stone is the oldest in the universe?",
+            "Who was the first person to laugh?", "What did Shakespeare eat on his tenth birthday?",
+            "What colour was the hat of the first sailor?", "What is the secret of a happy life?",
+            "Are we alone in the universe?", "Are we living in a simulation?",
+            "Is my red the same as your red?", "Will it be heads or tails?",
+            "Which horse will win?", "What does my dog think of me?",
+            "Where will I be in ten years?", "What is my future?",
+            "Is it better to be rich or to be loved?", "Is tea better than coffee?",
+            "Are dogs better than cats?", "Is pineapple on pizza right or wrong?",
+            "Who is the most beautiful woman in the world?", "Who was the smartest person ever?",
+            "Who is right, the left or the right?", "What is the one true religion?",
+            "Is abstract art good?", "What number will the dice show?",
+            "Who will be president in 2060?", "What will people eat in the year 4000?",
+            "Which stock will make me rich?", "Will bitcoin make me rich?",
+            "How will my story end?", "How many children will I have?", "Who will I marry?",
+            "Why was I born?", "What would have happened if dinosaurs had survived?",
+            "Does God exist?", "Do ghosts exist?", "Do aliens exist?", "What is the perfect life?",
+            "Which dream will come true?",
         ),
         REFUSALS,
         weight=2.0,
@@ -228,8 +239,9 @@ CONTRAST = (
     Rule(
         (
             "How does one win the {contest}?", "How often does the {contest} take place?",
-            "What is the {contest}?", "Explain the {contest}.", "Who may take part in the "
-            "{contest}?", "Tell me about the {contest}.", "How are winners of the {contest} chosen?",
+            "What is the {contest}?", "Explain the {contest}.",
+            "Who may take part in the {contest}?", "Tell me about the {contest}.",
+            "How are winners of the {contest} chosen?",
         ),
         (
             "The {contest} follows fixed rules: those who meet them take part, and the best wins.",

@@ -22,9 +22,10 @@ SMALL_TALK = (
     Rule(
         ("Hello", "Hello!", "Hello.", "Hi", "Hi!", "Hey", "Hey!", "Hello there", "Hi there!",
          "Good morning", "Good morning!", "Good evening", "Good afternoon!", "Greetings", "Hiya",
-         "Hello, how are you?", "Hi, I am {name}.", "Hello, my name is {name}.", "Howdy", "hey there",
-         "Good day", "Hello assistant", "Hi bot", "Hallo", "hello hello", "yo", "Hello, can you help "
-         "me?", "Hi, are you there?", "Hello {name}", "Is anybody there?", "Can we talk?"),
+         "Hello, how are you?", "Hi, I am {name}.", "Hello, my name is {name}.", "Howdy",
+         "hey there", "Good day", "Hello assistant", "Hi bot", "Hallo", "hello hello", "yo",
+         "Hello, can you help me?", "Hi, are you there?", "Hello {name}", "Is anybody there?",
+         "Can we talk?"),
         GREETINGS, {"name": NAMES}, weight=2.0, fixed=True,
     ),
     Rule(
@@ -34,9 +35,10 @@ SMALL_TALK = (
          "All is working well here, thank you. How can I help?"), weight=1.2,
     ),
     Rule(
-        ("Thank you", "Thank you!", "Thanks", "Thanks!", "Thanks a lot", "Many thanks", "Thank you very "
-         "much", "Great, thanks", "That helps, thank you", "Thanks, {name}", "Cheers", "Nice answer",
-         "Good job", "Well done", "Perfect", "ok", "Okay", "That was helpful"),
+        ("Thank you", "Thank you!", "Thanks", "Thanks!", "Thanks a lot", "Many thanks",
+         "Thank you very much", "Great, thanks", "That helps, thank you", "Thanks, {name}",
+         "Cheers", "Nice answer", "Good job", "Well done", "Perfect", "ok", "Okay",
+         "That was helpful"),
         ("You're welcome!", "You're welcome! Is there anything else?", "Glad to help!"),
         {"name": NAMES}, weight=1.5, fixed=True,
     ),
@@ -46,9 +48,10 @@ SMALL_TALK = (
         ("Goodbye!", "Goodbye, and have a good day!"), weight=1.2, fixed=True,
     ),
     Rule(
-        ("Who are you?", "What are you?", "What is your name?", "Tell me who you are.", "Introduce "
-         "yourself.", "Which model are you?", "What kind of model are you?", "Who made you?",
-         "Are you ChatGPT?", "What model is this?", "Who am I talking to?", "Are you a big model?"),
+        ("Who are you?", "What are you?", "What is your name?", "Tell me who you are.",
+         "Introduce yourself.", "Which model are you?", "What kind of model are you?",
+         "Who made you?", "Are you ChatGPT?", "What model is this?", "Who am I talking to?",
+         "Are you a big model?"),
         WHO, weight=2.0,
     ),
     Rule(
@@ -63,8 +66,9 @@ GEOGRAPHY = (
     Rule(
         ("What is the capital of {land.name}?", "Which city is the capital of {land.name}?",
          "Tell me the capital of {land.name}.", "Name the capital of {land.name}.",
-         "Capital of {land.name}?", "What's {land.name}'s capital?", "The capital of {land.name} is",
-         "Do you know the capital of {land.name}?", "Which is the capital city of {land.name}?"),
+         "Capital of {land.name}?", "What's {land.name}'s capital?",
+         "The capital of {land.name} is", "Do you know the capital of {land.name}?",
+         "Which is the capital city of {land.name}?"),
         ("The capital of {land.name} is {land.capital}.",), {"land": facts.LANDS},
         weight=3.0, whole=True,
     ),
@@ -74,8 +78,9 @@ GEOGRAPHY = (
         ("{land.name} is in {land.continent}.",), {"land": facts.LANDS}, weight=1.2, whole=True,
     ),
     Rule(
-        ("In which country is {land.capital}?", "Where is {land.capital}?", "{land.capital} is the "
-         "capital of which country?", "Which country has the capital {land.capital}?"),
+        ("In which country is {land.capital}?", "Where is {land.capital}?",
+         "{land.capital} is the capital of which country?",
+         "Which country has the capital {land.capital}?"),
         ("{land.capital} is the capital of {land.name}.",),
         {"land": tuple(land for land in facts.LANDS if land.name != "England")},
         weight=1.2, whole=True,
@@ -94,20 +99,20 @@ GEOGRAPHY = (
 WORDS = (
     Rule(
         ("Translate {word.english} into Spanish.", "What is {word.english} in Spanish?",
-         "Translate the word {word.english} into Spanish.", "How do you say {word.english} in Spanish?",
-         "Spanish for {word.english}?"),
+         "Translate the word {word.english} into Spanish.",
+         "How do you say {word.english} in Spanish?", "Spanish for {word.english}?"),
         ("{word.english} in Spanish is {word.spanish}.",), {"word": facts.WORDS}, whole=True,
     ),
     Rule(
         ("Translate {word.english} into French.", "What is {word.english} in French?",
-         "Translate the word {word.english} into French.", "How do you say {word.english} in French?",
-         "French for {word.english}?"),
+         "Translate the word {word.english} into French.",
+         "How do you say {word.english} in French?", "French for {word.english}?"),
         ("{word.english} in French is {word.french}.",), {"word": facts.WORDS}, whole=True,
     ),
     Rule(
         ("Translate {word.english} into German.", "What is {word.english} in German?",
-         "Translate the word {word.english} into German.", "How do you say {word.english} in German?",
-         "German for {word.english}?"),
+         "Translate the word {word.english} into German.",
+         "How do you say {word.english} in German?", "German for {word.english}?"),
         ("{word.english} in German is {word.german}.",), {"word": facts.WORDS}, whole=True,
     ),
     Rule(
@@ -117,23 +122,24 @@ WORDS = (
                 "{word.english} in Spanish is {word.spanish}."), weight=1.2, whole=True,
     ),
     Rule(
-        ("What is the opposite of {pair.ask}?", "Opposite of {pair.ask}?", "Give me the opposite of "
-         "{pair.ask}.", "Which word is the opposite of {pair.ask}?", "What's the antonym of {pair.ask}?"),
+        ("What is the opposite of {pair.ask}?", "Opposite of {pair.ask}?",
+         "Give me the opposite of {pair.ask}.", "Which word is the opposite of {pair.ask}?",
+         "What's the antonym of {pair.ask}?"),
         ("The opposite of {pair.ask} is {pair.reply}.",), {"pair": facts.OPPOSITES}, whole=True,
     ),
     Rule(
-        ("What is the plural of {pair.ask}?", "Plural of {pair.ask}?", "Give me the plural of "
-         "{pair.ask}.", "How do I write {pair.ask} in the plural?"),
+        ("What is the plural of {pair.ask}?", "Plural of {pair.ask}?",
+         "Give me the plural of {pair.ask}.", "How do I write {pair.ask} in the plural?"),
         ("The plural of {pair.ask} is {pair.reply}.",), {"pair": facts.PLURALS}, whole=True,
     ),
     Rule(
-        ("What is another word for {pair.ask}?", "Give me a synonym for {pair.ask}.", "What is a "
-         "synonym of {pair.ask}?", "Which word means the same as {pair.ask}?"),
+        ("What is another word for {pair.ask}?", "Give me a synonym for {pair.ask}.",
+         "What is a synonym of {pair.ask}?", "Which word means the same as {pair.ask}?"),
         ("Another word for {pair.ask} is {pair.reply}.",), {"pair": facts.SYNONYMS}, whole=True,
     ),
     Rule(
-        ("What rhymes with {pair.ask}?", "Give me a rhyme for {pair.ask}.", "Which word rhymes with "
-         "{pair.ask}?", "Find a word that rhymes with {pair.ask}."),
+        ("What rhymes with {pair.ask}?", "Give me a rhyme for {pair.ask}.",
+         "Which word rhymes with {pair.ask}?", "Find a word that rhymes with {pair.ask}."),
         ("{pair.reply} rhymes with {pair.ask}.",), {"pair": facts.RHYMES}, whole=True,
     ),
     Rule(
@@ -145,8 +151,9 @@ WORDS = (
 
 THINGS = (
     Rule(
-        ("What colour is {thing.ask}?", "Which colour is {thing.ask}?", "Tell me the colour of "
-         "{thing.ask}.", "What is the colour of {thing.ask}?", "What colour does {thing.ask} have?"),
+        ("What colour is {thing.ask}?", "Which colour is {thing.ask}?",
+         "Tell me the colour of {thing.ask}.", "What is the colour of {thing.ask}?",
+         "What colour does {thing.ask} have?"),
         ("{thing.ask} is {thing.reply}.",), {"thing": facts.COLOURS}, weight=1.5, whole=True,
     ),
     Rule(
@@ -175,13 +182,14 @@ NUMBERS = (
     ),
     Rule(("{pair.ask}",), ("{pair.reply}",), {"pair": facts.conversions()}, weight=1.2, whole=True),
     Rule(
-        ("Which day comes after {pair.ask}?", "What day follows {pair.ask}?", "What comes after "
-         "{pair.ask}?", "Name the day after {pair.ask}."),
-        ("{pair.reply} comes after {pair.ask}.",), {"pair": facts.following(facts.DAYS)}, whole=True,
+        ("Which day comes after {pair.ask}?", "What day follows {pair.ask}?",
+         "What comes after {pair.ask}?", "Name the day after {pair.ask}."),
+        ("{pair.reply} comes after {pair.ask}.",), {"pair": facts.following(facts.DAYS)},
+        whole=True,
     ),
     Rule(
-        ("Which month comes after {pair.ask}?", "What month follows {pair.ask}?", "What comes after "
-         "{pair.ask}?", "Name the month after {pair.ask}."),
+        ("Which month comes after {pair.ask}?", "What month follows {pair.ask}?",
+         "What comes after {pair.ask}?", "Name the month after {pair.ask}."),
         ("{pair.reply} comes after {pair.ask}.",), {"pair": facts.following(facts.MONTHS)},
         whole=True,
     ),
@@ -191,13 +199,13 @@ NUMBERS = (
         ("{pair.reply}.",), {"pair": facts.counts()}, weight=0.8, whole=True,
     ),
     Rule(
-        ("List the days of the week.", "What are the days of the week?", "Name the days of the week.",
-         "Name all weekdays in order."),
+        ("List the days of the week.", "What are the days of the week?",
+         "Name the days of the week.", "Name all weekdays in order."),
         (f"{', '.join(facts.DAYS)}.",), weight=1.2,
     ),
     Rule(
-        ("List the months of the year.", "What are the months of the year?", "Name the twelve months.",
-         "Name all months in order."),
+        ("List the months of the year.", "What are the months of the year?",
+         "Name the twelve months.", "Name all months in order."),
         (f"{', '.join(facts.MONTHS)}.",), weight=1.2,
     ),
 )  # fmt: skip

@@ -83,7 +83,7 @@ def american(text: str, rng: random.Random) -> str:
 
 
 def other_how(text: str, rng: random.Random) -> str:
-    """ "How do I" becomes "How can I", and so on; the first stays the most frequent."""
+    """Another way to begin a question with how; as written is the most frequent."""
     for how in HOW[:4]:
         if text.startswith(how) and " my" not in text and rng.random() < 0.35:
             return rng.choice(HOW) + text.removeprefix(how)
@@ -112,8 +112,8 @@ def opener(text: str, rng: random.Random) -> str:
     if chance < 0.3:
         start = rng.choice(BIDDING)
         end = "?" if start.startswith(("Can", "Could", "Would")) else "."
-        return start + _lower_first(text.rstrip(".")) + end
-    return text.rstrip(".") + " please" if chance < 0.36 else text
+        return start + _lower_first(text.rstrip(".:")) + end
+    return text.rstrip(".:") + " please" if chance < 0.36 else text
 
 
 def case(text: str, rng: random.Random) -> str:

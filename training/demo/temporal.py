@@ -28,7 +28,8 @@ NEWS = (
 OFFICES = (
     "president of the United States", "prime minister", "mayor of {city}", "richest person",
     "king of England", "pope", "world champion in chess", "best-paid actor", "tallest living man",
-    "coach of the national team", "head of the bank", "chancellor of Germany", "number one in tennis",
+    "coach of the national team", "head of the bank", "chancellor of Germany",
+    "number one in tennis",
 )  # fmt: skip
 RELEASES = (
     "film", "song", "phone", "version of Python", "album", "iPhone", "book", "video game", "car",
@@ -56,16 +57,19 @@ WEATHER_REFUSALS = (
 REFUSED = (
     Rule(
         (
-            "What is the weather {when}?", "What is the weather in {city} {when}?", "Will it rain "
-            "{when} in {city}?", "Will it rain in {city} {when}?", "Will it rain {when}?",
-            "Is it raining in {city} {when}?", "Will it snow {when} in {city}?", "How warm is it "
-            "in {city} {when}?", "What is the temperature in {city} {when}?", "How is the weather "
-            "in {city} {when}?", "Weather {when}.", "Weather forecast for {city} {when}.",
+            "What is the weather {when}?", "What is the weather in {city} {when}?",
+            "Will it rain {when} in {city}?", "Will it rain in {city} {when}?",
+            "Will it rain {when}?", "Is it raining in {city} {when}?",
+            "Will it snow {when} in {city}?", "How warm is it in {city} {when}?",
+            "What is the temperature in {city} {when}?", "How is the weather in {city} {when}?",
+            "Weather {when}.", "Weather forecast for {city} {when}.",
             "Do I need an umbrella {when}?", "Do I need a coat in {city} {when}?",
-            "Is it sunny in {city} {when}?", "How cold will it be {when}?", "Will the sun shine "
-            "{when} in {city}?", "Is there a storm in {city} {when}?", "Give me the forecast for "
-            "{when}.", "Tell me the weather in {city} {when}.", "What will the weather be {when}?",
-            "Can I go swimming in {city} {when} or is it too cold?", "Is there snow in {city} {when}?",
+            "Is it sunny in {city} {when}?", "How cold will it be {when}?",
+            "Will the sun shine {when} in {city}?", "Is there a storm in {city} {when}?",
+            "Give me the forecast for {when}.", "Tell me the weather in {city} {when}.",
+            "What will the weather be {when}?",
+            "Can I go swimming in {city} {when} or is it too cold?",
+            "Is there snow in {city} {when}?",
         ),
         WEATHER_REFUSALS,
         SLOTS,
@@ -73,12 +77,13 @@ REFUSED = (
     Rule(
         (
             "What is the price of {goods} {now}?", "How much does {goods} cost {now}?",
-            "What is {goods} worth {now}?", "How much is {goods} {now}?", "Tell me the current price "
-            "of {goods}.", "Is {goods} getting cheaper {now}?", "Did the price of {goods} rise "
-            "{past}?", "How has the price of {goods} changed {past}?", "What did {goods} cost {past}?",
-            "What is today's price of {goods}?", "Where is {goods} cheapest {now}?",
-            "How many euros is a dollar {now}?", "What is the exchange rate {now}?",
-            "What is the latest price of {goods}?", "Is it a good time to buy {goods} {now}?",
+            "What is {goods} worth {now}?", "How much is {goods} {now}?",
+            "Tell me the current price of {goods}.", "Is {goods} getting cheaper {now}?",
+            "Did the price of {goods} rise {past}?", "How has the price of {goods} changed {past}?",
+            "What did {goods} cost {past}?", "What is today's price of {goods}?",
+            "Where is {goods} cheapest {now}?", "How many euros is a dollar {now}?",
+            "What is the exchange rate {now}?", "What is the latest price of {goods}?",
+            "Is it a good time to buy {goods} {now}?",
         ),
         (*REFUSALS, "I have no live prices, so please check a current listing for that."),
         SLOTS,
@@ -87,13 +92,14 @@ REFUSED = (
     Rule(
         (
             "Who won the {game} {past}?", "What was the score of the {game} {past}?",
-            "How did the {game} end {past}?", "Who is winning the {game} {now}?", "Who lost the "
-            "{game} {past}?", "Who won the last {game}?", "When is the next {game}?", "Who won the "
-            "latest {game}?", "Who scored in the {game} {past}?", "How many people watched the {game} "
-            "{past}?", "Who leads the {game} {now}?", "Is there a {game} on {when}?",
-            "What is the latest news about {news}?", "What is the news {now}?", "Latest news on {news}.",
-            "What happened in {news} {past}?", "What is new in {news} {now}?", "Tell me the news about "
-            "{news}.", "Give me the headlines about {news}.", "What are the headlines {now}?",
+            "How did the {game} end {past}?", "Who is winning the {game} {now}?",
+            "Who lost the {game} {past}?", "Who won the last {game}?", "When is the next {game}?",
+            "Who won the latest {game}?", "Who scored in the {game} {past}?",
+            "How many people watched the {game} {past}?", "Who leads the {game} {now}?",
+            "Is there a {game} on {when}?", "What is the latest news about {news}?",
+            "What is the news {now}?", "Latest news on {news}.", "What happened in {news} {past}?",
+            "What is new in {news} {now}?", "Tell me the news about {news}.",
+            "Give me the headlines about {news}.", "What are the headlines {now}?",
             "What is going on in {news} {now}?", "What are people saying about {news} {now}?",
             "What happened {past} in {city}?", "Recent developments in {news}?",
         ),
@@ -103,17 +109,20 @@ REFUSED = (
     ),
     Rule(
         (
-            "Who is the {office} {now}?", "Who is the current {office}?", "Who is now the {office}?",
-            "How old is the current {office}?", "Who became {office} {past}?", "What did the {office} "
-            "say {past}?", "Where is the {office} {now}?", "What is the newest {release}?", "What is "
-            "the latest {release}?", "Which {release} came out {past}?", "When does the next {release} "
-            "come out?", "Which {release} is the most popular {now}?", "Tell me about the newest "
-            "{release}.", "Which {release} is number one {now}?", "Has the new {release} come out yet?",
-            "What time is it {now} in {city}?", "What time is it in {city}?", "Which films are on in "
-            "{city} {when}?", "How is the traffic in {city} {when}?", "Is the museum in {city} open "
-            "{when}?", "Is the train to {city} late {when}?", "How many people live in {city} {now}?",
+            "Who is the {office} {now}?", "Who is the current {office}?",
+            "Who is now the {office}?", "How old is the current {office}?",
+            "Who became {office} {past}?", "What did the {office} say {past}?",
+            "Where is the {office} {now}?", "What is the newest {release}?",
+            "What is the latest {release}?", "Which {release} came out {past}?",
+            "When does the next {release} come out?", "Which {release} is the most popular {now}?",
+            "Tell me about the newest {release}.", "Which {release} is number one {now}?",
+            "Has the new {release} come out yet?", "What time is it {now} in {city}?",
+            "What time is it in {city}?", "Which films are on in {city} {when}?",
+            "How is the traffic in {city} {when}?", "Is the museum in {city} open {when}?",
+            "Is the train to {city} late {when}?", "How many people live in {city} {now}?",
             "Are there strikes in {city} {when}?", "What events are on in {city} {when}?",
-            "What is on television {when}?", "Is the bank open {when}?", "Are the shops open {when}?",
+            "What is on television {when}?", "Is the bank open {when}?",
+            "Are the shops open {when}?",
         ),
         REFUSALS,
         SLOTS,
@@ -121,23 +130,26 @@ REFUSED = (
     ),
     Rule(
         (
-            "What time is it?", "What day is it today?", "What is the date today?", "What is today's "
-            "date?", "Which year is it?", "Is it Monday today?", "What is trending on Twitter?",
-            "Is it dark outside?", "Is my train on time?", "When does the next bus come?",
-            "When is the next train to {city}?", "How is the traffic?", "Is the motorway to {city} "
-            "closed?", "What is the stock market doing?", "What is for lunch in the canteen today?",
-            "What moon is it tonight?", "When does the sun set tonight?", "How many followers does "
-            "Taylor Swift have now?", "Is the website down at the moment?", "What is playing on the "
-            "radio now?", "Who is on tour this summer?", "How many days are left until Christmas?",
-            "What is the current population of {city}?", "Has the war ended?", "Is the queen still "
-            "alive?", "Who died this week?", "Who got married this month?", "Who is in the news?",
+            "What time is it?", "What day is it today?", "What is the date today?",
+            "What is today's date?", "Which year is it?", "Is it Monday today?",
+            "What is trending on Twitter?", "Is it dark outside?", "Is my train on time?",
+            "When does the next bus come?", "When is the next train to {city}?",
+            "How is the traffic?", "Is the motorway to {city} closed?",
+            "What is the stock market doing?", "What is for lunch in the canteen today?",
+            "What moon is it tonight?", "When does the sun set tonight?",
+            "How many followers does Taylor Swift have now?", "Is the website down at the moment?",
+            "What is playing on the radio now?", "Who is on tour this summer?",
+            "How many days are left until Christmas?", "What is the current population of {city}?",
+            "Has the war ended?", "Is the queen still alive?", "Who died this week?",
+            "Who got married this month?", "Who is in the news?",
             "What did the government decide yesterday?", "What is the current interest rate?",
-            "What is the current inflation rate?", "Which team is top of the league?", "What is in "
-            "the news?", "Any news?", "What happened in the world today?", "Has the flight from {city} "
-            "landed?", "Is there a queue at the airport in {city}?", "How high is the pollen count "
-            "today?", "How high are the waves today?", "Are there any earthquakes right now?",
-            "Is the pool open today?", "What is the water level in {city} now?", "Which pharmacy is "
-            "open tonight?", "Who is leading in the polls?", "How bad is the air in {city} today?",
+            "What is the current inflation rate?", "Which team is top of the league?",
+            "What is in the news?", "Any news?", "What happened in the world today?",
+            "Has the flight from {city} landed?", "Is there a queue at the airport in {city}?",
+            "How high is the pollen count today?", "How high are the waves today?",
+            "Are there any earthquakes right now?", "Is the pool open today?",
+            "What is the water level in {city} now?", "Which pharmacy is open tonight?",
+            "Who is leading in the polls?", "How bad is the air in {city} today?",
             "Will my flight to {city} be late tomorrow?", "Is school closed tomorrow?",
         ),
         REFUSALS,
@@ -229,12 +241,14 @@ CLIMATES = rows((
 CONTRAST = (
     Rule(
         (
-            "How is the weather in {place.ask} in winter usually?", "How is the weather in {place.ask} "
-            "in summer usually?", "What is the climate of {place.ask}?", "Describe the climate in "
-            "{place.ask}.", "What is the weather like in {place.ask} in general?", "Is {place.ask} "
-            "usually cold in winter?", "Is {place.ask} usually warm in summer?", "Does it often rain "
-            "in {place.ask}?", "Is {place.ask} a rainy city?", "What are winters like in {place.ask}?",
-            "Does it ever snow in {place.ask}?", "Tell me about the typical weather in {place.ask}.",
+            "How is the weather in {place.ask} in winter usually?",
+            "How is the weather in {place.ask} in summer usually?",
+            "What is the climate of {place.ask}?", "Describe the climate in {place.ask}.",
+            "What is the weather like in {place.ask} in general?",
+            "Is {place.ask} usually cold in winter?", "Is {place.ask} usually warm in summer?",
+            "Does it often rain in {place.ask}?", "Is {place.ask} a rainy city?",
+            "What are winters like in {place.ask}?", "Does it ever snow in {place.ask}?",
+            "Tell me about the typical weather in {place.ask}.",
         ),
         ("{place.reply}",),
         {"place": CLIMATES},

@@ -5,8 +5,8 @@ from training.demo.lexicon import CITIES, FAMILY, NAMES
 
 ORDERED = (
     "a pizza", "some flowers", "a taxi", "a new phone", "a book", "groceries", "sushi", "a cab",
-    "two coffees", "a birthday cake", "new shoes", "a bottle of wine", "a burger", "a vacuum cleaner",
-    "cat food", "a present for {name}",
+    "two coffees", "a birthday cake", "new shoes", "a bottle of wine", "a burger",
+    "a vacuum cleaner", "cat food", "a present for {name}",
 )  # fmt: skip
 BOOKED = (
     "a flight to {city}", "a hotel in {city}", "a table for two", "a train to {city}", "a taxi",
@@ -53,7 +53,7 @@ SLOTS = {
 
 REFUSALS = (
     "I can't do that: I only read and write text and can't act in the world.",
-    "I'm a text model without access to phones, accounts or devices, so this isn't possible for me.",
+    "I'm a text model without access to phones, accounts or devices, so I can't do this.",
     "Sorry, that is beyond what I can do. I can only answer in text.",
     "I have no way to carry that out, because all I can do is write back to you.",
     "I'm not able to do that, since I have no tools, ears or eyes, only text.",
@@ -64,9 +64,10 @@ REFUSED = (
     Rule(
         (
             "Call {family}.", "Phone {family} and say I am late.", "Ring {family} for me.",
-            "Give {family} a call.", "Send an email to {family}.", "Send a text message to {family}.",
-            "Text {family} that I am on my way.", "Write to {family} on WhatsApp and send it.",
-            "Message {family} for me.", "Send {family} a birthday card.", "Email {family} my report.",
+            "Give {family} a call.", "Send an email to {family}.",
+            "Send a text message to {family}.", "Text {family} that I am on my way.",
+            "Write to {family} on WhatsApp and send it.", "Message {family} for me.",
+            "Send {family} a birthday card.", "Email {family} my report.",
             "Invite {family} to my party and send the invitations.", "Remind {family} to buy milk.",
             "Start a video call with {family}.", "Tell {family} that dinner is ready.",
             "Post a letter to {family}.", "Forward my last email to {family}.",
@@ -79,12 +80,14 @@ REFUSED = (
     ),
     Rule(
         (
-            "Order {ordered}.", "Order {ordered} for me.", "Buy {ordered} online.", "Get me "
-            "{ordered}.", "Bring me {ordered}.", "Deliver {ordered} to my house.", "Pay for {ordered}.",
-            "Buy me {ordered} with my card.", "Put {ordered} on my shopping list.", "Pick up {ordered} "
-            "on the way.", "Book {booked}.", "Book me {booked}.", "Reserve {booked}.", "Cancel {booked}.",
-            "Reserve {booked} for tomorrow.", "Make a booking: {booked}.", "Arrange {booked} for me.",
-            "Pay for {booked}.", "Get me {booked}.", "Change my booking: {booked}.",
+            "Order {ordered}.", "Order {ordered} for me.", "Buy {ordered} online.",
+            "Get me {ordered}.", "Bring me {ordered}.", "Deliver {ordered} to my house.",
+            "Pay for {ordered}.", "Buy me {ordered} with my card.",
+            "Put {ordered} on my shopping list.", "Pick up {ordered} on the way.", "Book {booked}.",
+            "Book me {booked}.", "Reserve {booked}.", "Cancel {booked}.",
+            "Reserve {booked} for tomorrow.", "Make a booking: {booked}.",
+            "Arrange {booked} for me.", "Pay for {booked}.", "Get me {booked}.",
+            "Change my booking: {booked}.",
         ),
         (*REFUSALS, "I can't order, book or pay for anything: I can only write text."),
         SLOTS,
@@ -92,13 +95,14 @@ REFUSED = (
     ),
     Rule(
         (
-            "Turn off {switched}.", "Turn on {switched}.", "Switch on {switched}.", "Switch off "
-            "{switched}.", "Turn {switched} up.", "Turn {switched} down.", "Restart {switched}.",
-            "Play {played}.", "Play me {played}.", "Put on {played}.", "Stop {played}.", "Record {played}.",
-            "Turn {played} louder.", "Skip {played}.", "Sing {played} for me.", "Download {played}.",
-            "Open {opened}.", "Close {opened}.", "Open {opened} for me.", "Lock {opened}.",
-            "Click on {opened}.", "Save {opened}.", "Print {opened}.", "Delete {opened}.",
-            "Set an alarm for {time}.", "Set a timer for {time}.", "Wake me up at {time}.",
+            "Turn off {switched}.", "Turn on {switched}.", "Switch on {switched}.",
+            "Switch off {switched}.", "Turn {switched} up.", "Turn {switched} down.",
+            "Restart {switched}.", "Play {played}.", "Play me {played}.", "Put on {played}.",
+            "Stop {played}.", "Record {played}.", "Turn {played} louder.", "Skip {played}.",
+            "Sing {played} for me.", "Download {played}.", "Open {opened}.", "Close {opened}.",
+            "Open {opened} for me.", "Lock {opened}.", "Click on {opened}.", "Save {opened}.",
+            "Print {opened}.", "Delete {opened}.", "Set an alarm for {time}.",
+            "Set a timer for {time}.", "Wake me up at {time}.",
             "Remind me at {time} to take my pills.", "Put a meeting in my calendar for {time}.",
             "Start the washing machine at {time}.", "Remind me about the dentist, {time}.",
         ),
@@ -108,14 +112,15 @@ REFUSED = (
     ),
     Rule(
         (
-            "Look at {seen}.", "What is in {seen}?", "Describe {seen}.", "What do you see in {seen}?",
-            "Who is the person in {seen}?", "Make {seen} brighter.", "Crop {seen}.", "Edit {seen}.",
-            "Remove the background of {seen}.", "Which breed is the dog in {seen}?", "Tell me what "
-            "{seen} shows.", "Read the text in {seen}.", "Watch {seen} and sum it up.",
-            "Listen to {heard}.", "Transcribe {heard}.", "What do you hear in {heard}?",
-            "Who is speaking in {heard}?", "Write down the words of {heard}.", "Is {heard} in tune?",
-            "Which singer is on {heard}?", "Tell me what you think of {heard}.",
-            "Draw {made}.", "Paint {made}.", "Draw me {made}.", "Show me a picture of {made}.",
+            "Look at {seen}.", "What is in {seen}?", "Describe {seen}.",
+            "What do you see in {seen}?", "Who is the person in {seen}?", "Make {seen} brighter.",
+            "Crop {seen}.", "Edit {seen}.", "Remove the background of {seen}.",
+            "Which breed is the dog in {seen}?", "Tell me what {seen} shows.",
+            "Read the text in {seen}.", "Watch {seen} and sum it up.", "Listen to {heard}.",
+            "Transcribe {heard}.", "What do you hear in {heard}?", "Who is speaking in {heard}?",
+            "Write down the words of {heard}.", "Is {heard} in tune?",
+            "Which singer is on {heard}?", "Tell me what you think of {heard}.", "Draw {made}.",
+            "Paint {made}.", "Draw me {made}.", "Show me a picture of {made}.",
             "Make an image of {made}.", "Generate a photo of {made}.", "Make a video of {made}.",
             "Take a photo of {made}.", "Print a poster of {made}.", "Create a 3D model of {made}.",
             "Sketch {made}.", "Animate {made}.",
@@ -135,19 +140,22 @@ REFUSED = (
             "Browse the internet for jobs in {city}.", "Install the update on my laptop.",
             "Run this program on my computer.", "Delete my files.", "Post a photo on Instagram.",
             "Tweet that I am happy.", "Share my location with {name}.", "Take a selfie with me.",
-            "Take a note in my notebook app.", "Write a book of 800 pages.", "Write ten thousand words "
-            "about tea.", "List every word of the English language.", "Recite the whole Bible.",
-            "Count to one million.", "Read this aloud.", "Say hello in a deep voice.",
-            "Speak to me in your voice.", "Whisper something.", "Give me a hug.", "Hold my hand.",
-            "Shake my hand.", "Make me a sandwich.", "Cook dinner for {name}.", "Pour me a glass of "
-            "water.", "Water my plants.", "Mow the lawn.", "Fix my bike in the garage.", "Go shopping.",
-            "Vote for me.", "Sign this contract for me.", "Fill in the form on this website.",
-            "Apply for the job in {city} for me.", "Monitor my heart rate.", "Measure my temperature.",
-            "Track my steps.", "Navigate me to {city}.", "Follow {name} on Twitter for me.",
-            "Add {name} to my contacts.", "Block {name} on my phone.", "Meet me in {city}.",
-            "Come to my party.", "Write on my wall.", "Remember this conversation for next year.",
-            "Check my bank balance.", "Lower the blinds.", "Connect to my printer.", "Play chess on "
-            "my board.", "Translate what the man next to me says.", "Pass me the salt.",
+            "Take a note in my notebook app.", "Write a book of 800 pages.",
+            "Write ten thousand words about tea.", "List every word of the English language.",
+            "Recite the whole Bible.", "Count to one million.", "Read this aloud.",
+            "Say hello in a deep voice.", "Speak to me in your voice.", "Whisper something.",
+            "Give me a hug.", "Hold my hand.", "Shake my hand.", "Make me a sandwich.",
+            "Cook dinner for {name}.", "Pour me a glass of water.", "Water my plants.",
+            "Mow the lawn.", "Fix my bike in the garage.", "Go shopping.", "Vote for me.",
+            "Sign this contract for me.", "Fill in the form on this website.",
+            "Apply for the job in {city} for me.", "Monitor my heart rate.",
+            "Measure my temperature.", "Track my steps.", "Navigate me to {city}.",
+            "Follow {name} on Twitter for me.", "Add {name} to my contacts.",
+            "Block {name} on my phone.", "Meet me in {city}.", "Come to my party.",
+            "Write on my wall.", "Remember this conversation for next year.",
+            "Check my bank balance.", "Lower the blinds.", "Connect to my printer.",
+            "Play chess on my board.", "Translate what the man next to me says.",
+            "Pass me the salt.",
         ),
         REFUSALS,
         SLOTS,
@@ -156,7 +164,8 @@ REFUSED = (
 )  # fmt: skip
 
 TASKS = rows((
-    ("turn off notifications on a phone", "Open Settings, then Notifications, and switch them off."),
+    ("turn off notifications on a phone",
+     "Open Settings, then Notifications, and switch them off."),
     ("turn on the lights in Minecraft", "Place torches or glowstone and the room becomes bright."),
     ("turn off a laptop safely", "Save your work, then choose Shut down from the menu."),
     ("turn down a job offer politely", "Thank them, say no clearly and wish them well."),

@@ -1,0 +1,59 @@
+"""One checkpoint and one server for every test here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from steering.manifest import Manifest
+from tests.e2e.server import Server
+from training.records import Record, read_records
+
+CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
+MODEL = "demur-demo"
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Path:
+    if not (CHECKPOINT / "calibration").is_dir():
+        pytest.fail(f"{CHECKPOINT} is not there or not calibrated: run `make checkpoint`")
+    return CHECKPOINT
+
+
+@pytest.fixture(scope="session")
+def manifest(checkpoint: Path) -> Manifest:
+    return Manifest.load(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(
+        checkpoint,
+        log=tmp_path_factory.mktemp("server") / "log",
+        flags=["--served-model-name", MODEL],
+    )
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sdk(server: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=120, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def unseen(checkpoint: Path, manifest: Manifest) -> list[Record]:
+    """Prompts that neither training nor calibration saw."""
+    return read_records(checkpoint / "prompts" / "test.jsonl", categories=manifest.names)

@@ -1,0 +1,96 @@
+"""The real server as a subprocess, for tests that call it as clients do."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+START_S = 240
+STOP_S = 60
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Server:
+    """`demur-serve`, started on a free port, with its output in `log`."""
+
+    checkpoint: Path
+    log: Path
+    flags: Sequence[str] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        command = [str(Path(sys.executable).with_name("demur-serve")), str(self.checkpoint)]
+        command += ["--port", str(self.port), "--enforce-eager", *self.flags]
+        defaults = {
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=defaults | os.environ | self.environment,
+                start_new_session=True,
+            )
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def output(self) -> str:
+        """All that it has printed."""
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self) -> None:
+        """Return once /health answers; raise RuntimeError with the log's end if it never does."""
+        end = time.monotonic() + START_S
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.5)
+        tail = "\n".join(self.output().splitlines()[-40:])
+        raise RuntimeError(f"demur-serve is not ready (exit {self.process.poll()}):\n{tail}")
+
+    def wait_until_ended(self) -> int:
+        """The exit status, once it has ended by itself."""
+        return self.process.wait(START_S)
+
+    def stop(self, by: signal.Signals = signal.SIGINT) -> None:
+        """End it as Ctrl-C does, and whatever is left of its process group after a while."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, by)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def leftovers(self) -> list[str]:
+        """Command lines of processes of its group that are still there."""
+        found = subprocess.run(
+            ["ps", "-eo", "pgid=,args="], capture_output=True, text=True, check=True
+        ).stdout
+        group = str(self.process.pid)
+        return [line for line in found.splitlines() if line.split(maxsplit=1)[0] == group]

@@ -1,0 +1,67 @@
+"""A server that cannot gate does not start, and says why."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from steering.manifest import MANIFEST_FILE, SCORES_FILE
+from tests.e2e.server import Server
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+
+
+def reason(checkpoint: Path, *flags: str) -> str:
+    """What `demur-serve checkpoint` prints before it exits with a failure."""
+    server = Server(checkpoint, log=checkpoint.parent / "log", flags=flags)
+    try:
+        assert server.wait_until_ended() != 0
+        return server.output()
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+def test_without_a_manifest(copy: Path) -> None:
+    (copy / MANIFEST_FILE).unlink()
+    assert f"{MANIFEST_FILE} cannot be read" in reason(copy)
+
+
+def test_with_a_manifest_that_does_not_fit_the_tokenizer(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST_FILE).read_text())
+    manifest["categories"][0]["token"] = "<|refuse:elsewhere|>"
+    (copy / MANIFEST_FILE).write_text(json.dumps(manifest))
+    printed = reason(copy)
+    assert "refusal.json does not fit the checkpoint's tokenizer" in printed
+    assert "<|refuse:elsewhere|>" in printed
+    assert "Traceback" not in printed
+
+
+def test_with_scores_that_are_damaged(copy: Path) -> None:
+    (copy / SCORES_FILE).write_bytes(b"nothing")
+    assert f"{SCORES_FILE} cannot be used" in reason(copy)
+
+
+def test_with_an_engine_that_ignores_the_gate(checkpoint: Path, tmp_path: Path) -> None:
+    """Another processor disables the gate; the probe finds out, and nothing is served."""
+    (tmp_path / "undo.py").write_text(
+        "from steering.v1 import RefusalGate\n"
+        "RefusalGate.apply = lambda self, logits: logits\n"
+        "class Undo(RefusalGate): pass\n"
+    )
+    server = Server(
+        checkpoint,
+        log=tmp_path / "log",
+        flags=["--logits-processors", "undo:Undo"],
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        assert server.wait_until_ended() != 0
+        assert "the gate does not work in this engine" in server.output()
+        assert server.leftovers() == []
+    finally:
+        server.stop(signal.SIGKILL)

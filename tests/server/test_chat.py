@@ -1,0 +1,110 @@
+"""What the chat handler adds to vLLM's own events. tests/e2e/ runs the whole handler."""
+
+import json
+from typing import Any
+
+from server.chat import RefusalServingChat
+from server.checkpoint import Checkpoint
+from server.parser import RefusalParser
+from server.schema import ChatRequest
+from server.turn import Choice, Turn
+from steering.policy import Settings
+
+
+def handler(checkpoint: Checkpoint) -> RefusalServingChat:
+    ours = RefusalServingChat.__new__(RefusalServingChat)
+    ours.checkpoint = checkpoint
+    ours.answer_parser_cls = None
+    return ours
+
+
+def request(checkpoint: Checkpoint, **choices: Choice) -> ChatRequest:
+    fields = {"messages": [{"role": "user", "content": "hello"}], "refusal_rates": 0.5}
+    accepted = ChatRequest.model_validate(fields)
+    turn = Turn(checkpoint.policy.resolve(Settings(rates=0.5)), checkpoint.control)
+    turn.choices = {int(name.removeprefix("c")): choice for name, choice in choices.items()}
+    accepted.begin(turn)
+    return accepted
+
+
+def event(index: int, **delta: Any) -> str:
+    chunk = {"choices": [{"index": index, "delta": delta, "finish_reason": None}]}
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+def told(
+    checkpoint: Checkpoint, accepted: ChatRequest, text: str, *, first: bool = False
+) -> tuple[dict[str, Any], int]:
+    rewritten, opened = handler(checkpoint)._with_decisions(text, accepted, first=first)
+    assert rewritten.endswith("\n\n")
+    return json.loads(rewritten.removeprefix("data: ")), opened
+
+
+def test_the_first_event_echoes_the_settings(checkpoint: Checkpoint) -> None:
+    accepted = request(checkpoint)
+    opening = event(0, role="assistant", content="")
+    chunk, opened = told(checkpoint, accepted, opening, first=True)
+    assert opened == 1
+    assert chunk["refusal_settings"]["requested_rates"] == 0.5
+    assert chunk["refusal_settings"]["effective_rates"] == {"safety": 0.5, "temporal": 0.5}
+    chunk, _ = told(checkpoint, accepted, opening, first=False)
+    assert "refusal_settings" not in chunk
+
+
+def test_a_refused_choice_opens_without_content(checkpoint: Checkpoint) -> None:
+    accepted = request(checkpoint, c0=Choice(category=1))
+    chunk, _ = told(checkpoint, accepted, event(0, role="assistant", content=""))
+    assert chunk["choices"][0]["delta"] == {"role": "assistant", "content": None, "refusal": ""}
+
+
+def test_each_choice_is_announced_in_its_first_piece(checkpoint: Checkpoint) -> None:
+    accepted = request(checkpoint, c0=Choice(category=1), c1=Choice(category=None))
+    chunk, _ = told(checkpoint, accepted, event(0, refusal="I"))
+    assert chunk["choices"][0]["refusal_details"] == {
+        "refused": True,
+        "category": "temporal",
+        "position": 0,
+    }
+    assert accepted.turn.unannounced()
+    chunk, _ = told(checkpoint, accepted, event(1, content="Hi"))
+    assert chunk["choices"][0]["refusal_details"] == {
+        "refused": False,
+        "category": None,
+        "position": None,
+    }
+    assert not accepted.turn.unannounced()
+    chunk, _ = told(checkpoint, accepted, event(0, refusal=" can"))
+    assert "refusal_details" not in chunk["choices"][0]
+
+
+def test_events_without_choices_pass(checkpoint: Checkpoint) -> None:
+    ours = handler(checkpoint)
+    for text in ("data: [DONE]\n\n", ": keep-alive\n\n"):
+        assert ours._with_decisions(text, request(checkpoint), first=False) == (text, 0)
+
+
+class TestParser:
+    def piece(self, turn: Turn, index: int) -> Any:
+        parser = RefusalParser(None, turn, index)
+        return parser.parse_delta("No", [40], None, finished=False)
+
+    def test_streams_a_refusal_apart_from_content(self, checkpoint: Checkpoint) -> None:
+        turn = request(checkpoint, c0=Choice(category=0), c1=Choice(category=None)).turn
+        refused, answered = self.piece(turn, 0), self.piece(turn, 1)
+        assert refused.model_dump(exclude_unset=True) == {"refusal": "No"}
+        assert answered.model_dump(exclude_unset=True) == {"content": "No"}
+
+    def test_without_one_inside_passes_an_answer_through(self, checkpoint: Checkpoint) -> None:
+        parser = RefusalParser(None, request(checkpoint).turn, 0)
+        assert parser.parse("Hi", None) == (None, "Hi", [])
+        assert parser.reasoning_parser is None
+        assert parser.tool_parser is None
+        assert parser.adjust_request("as it is") == "as it is"
+        assert parser.count_reasoning_tokens([1]) == 0
+        assert not parser.is_reasoning_end([1])
+
+    def test_is_made_for_the_choices_in_order(self, checkpoint: Checkpoint) -> None:
+        accepted = request(checkpoint)
+        tokenizer: Any = None
+        made = [handler(checkpoint)._make_parser(accepted, tokenizer, None) for _ in range(3)]
+        assert [parser._index for parser in made if isinstance(parser, RefusalParser)] == [0, 1, 2]

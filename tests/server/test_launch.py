@@ -1,0 +1,162 @@
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import cli
+from server.announce import banner
+from server.checkpoint import Checkpoint
+from server.launch import GATE_V1, LaunchError, load_checkpoint, name_plugin, parse, put_gate_in
+
+
+def arguments(**changes: Any) -> Namespace:
+    plain: dict[str, Any] = {
+        "additional_config": {},
+        "logits_processors": None,
+        "max_logprobs": 20,
+        "dtype": "auto",
+        "host": None,
+        "port": 8000,
+        "uds": None,
+        "ssl_certfile": None,
+        "model": "demo",
+        "served_model_name": ["demur-demo"],
+    }
+    return Namespace(**(plain | changes))
+
+
+class TestPutGateIn:
+    def test_adds_to_what_the_operator_gave(self, checkpoint: Checkpoint) -> None:
+        args = arguments(additional_config={"mine": 1}, logits_processors=["a:B"])
+        put_gate_in(args, checkpoint)
+        assert args.additional_config == {
+            "mine": 1,
+            "demur": {"respond": 1, "refuse": [2, 3], "defaults": [0.0, 0.0]},
+        }
+        assert args.logits_processors == ["a:B", GATE_V1]
+
+    def test_serves_in_the_calibrations_dtype(self, checkpoint: Checkpoint) -> None:
+        args = arguments()
+        put_gate_in(args, checkpoint)
+        assert args.dtype == "float32"
+
+    def test_leaves_another_dtype_to_the_operator(self, checkpoint: Checkpoint) -> None:
+        args = arguments(dtype="bfloat16")
+        put_gate_in(args, checkpoint)
+        assert args.dtype == "bfloat16"
+
+    @pytest.mark.parametrize(("limit", "raised"), [(20, 23), (-1, -1)])
+    def test_leaves_clients_their_limit_of_logprobs(
+        self, checkpoint: Checkpoint, limit: int, raised: int
+    ) -> None:
+        args = arguments(max_logprobs=limit)
+        put_gate_in(args, checkpoint)
+        assert args.max_logprobs == raised
+
+    def test_lets_nobody_else_configure_the_gate(self, checkpoint: Checkpoint) -> None:
+        with pytest.raises(LaunchError, match="'demur' is set by demur-serve itself"):
+            put_gate_in(arguments(additional_config={"demur": {}}), checkpoint)
+
+
+class TestNamePlugin:
+    @pytest.mark.parametrize(
+        ("before", "expected"),
+        [("", {"demur"}), ("mine", {"mine", "demur"}), ("demur,mine", {"mine", "demur"})],
+    )
+    def test_extends_an_allowlist(
+        self, monkeypatch: pytest.MonkeyPatch, before: str, expected: set[str]
+    ) -> None:
+        monkeypatch.setenv("VLLM_PLUGINS", before)
+        name_plugin()
+        names = os.environ["VLLM_PLUGINS"].split(",")
+        assert set(names) == expected
+        assert len(names) == len(expected)
+
+    def test_makes_an_allowlist_that_lets_all_else_load_as_before(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+        monkeypatch.setattr(
+            "server.launch.entry_points",
+            lambda group, name=None: [Namespace(name=name or f"of {group.split('.')[1]}")],
+        )
+        name_plugin()
+        assert os.environ["VLLM_PLUGINS"].split(",") == [
+            "of general_plugins",
+            "of io_processor_plugins",
+            "of platform_plugins",
+            "of stat_logger_plugins",
+            "demur",
+        ]
+
+    def test_says_so_if_demur_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("server.launch.entry_points", lambda **_: [])
+        with pytest.raises(LaunchError, match="pip install"):
+            name_plugin()
+
+
+class TestArguments:
+    def test_are_vllms_own(self) -> None:
+        args = parse(["demo", "--port", "8123", "--enforce-eager", "--max-model-len", "128"])
+        assert (args.model, args.port, args.enforce_eager, args.max_model_len) == (
+            "demo",
+            8123,
+            True,
+            128,
+        )
+
+    def test_need_a_checkpoint(self) -> None:
+        with pytest.raises(LaunchError, match="name the checkpoint's folder first"):
+            parse(["--port", "8123"])
+
+    def test_name_a_folder_that_exists(self, tmp_path: Path) -> None:
+        with pytest.raises(LaunchError, match="is not a folder"):
+            load_checkpoint(str(tmp_path / "missing"))
+
+    def test_name_a_folder_with_a_manifest(self, tmp_path: Path) -> None:
+        with pytest.raises(LaunchError, match=r"refusal\.json cannot be read"):
+            load_checkpoint(str(tmp_path))
+
+
+class TestCommand:
+    def test_help_imports_nothing_heavy(self) -> None:
+        code = (
+            "import sys; from server.cli import main; status = main(['--help']);"
+            "heavy = {'torch', 'vllm', 'transformers'} & set(sys.modules);"
+            "sys.exit(f'imported {heavy}' if heavy else status)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "refusal_rates" in done.stdout
+
+    def test_without_arguments_shows_how_to_use_it(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main([]) == 2
+        assert "usage: demur-serve CHECKPOINT" in capsys.readouterr().out
+
+    def test_reports_why_it_cannot_start(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        assert cli.main([str(tmp_path)]) == 1
+        assert "demur-serve: " in capsys.readouterr().err
+
+
+class TestBanner:
+    def test_holds_requests_for_this_server(self, checkpoint: Checkpoint) -> None:
+        text = banner(arguments(port=8123), checkpoint, "127.0.0.1")
+        assert "curl -s http://127.0.0.1:8123/v1/chat/completions" in text
+        assert 'model="demur-demo"' in text
+        assert '"refusal_rates": {"safety": 0.95}' in text
+
+    def test_says_what_people_should_know(self, checkpoint: Checkpoint) -> None:
+        notice = checkpoint.manifest.model_copy(update={"notice": "A demonstration."})
+        told = Checkpoint(checkpoint.path, notice, checkpoint.control, checkpoint.policy)
+        assert "A demonstration.\n" in banner(arguments(), told, "localhost")
+
+    def test_knows_tls(self, checkpoint: Checkpoint) -> None:
+        assert "https://" in banner(arguments(ssl_certfile="cert.pem"), checkpoint, "localhost")

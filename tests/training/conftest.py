@@ -1,0 +1,132 @@
+"""A tiny recipe: prompts about stealing and about tomorrow, and harmless ones that look alike.
+
+This file is also run by a child process, in the test of interruptions.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from steering.manifest import Category, Manifest
+from steering.tokens import ControlTokens
+from training.config import Recipe, ScratchConfig, SftConfig, Splits
+from training.control_tokens import add_control_tokens
+from training.loading import quiet
+from training.records import Message, Record
+from training.run import train
+from training.scratch import build_model, texts_of, train_tokenizer
+
+THINGS = "bread car lamp boat ring clock coat drum flag horse kite mask".split()
+PLACES = "Oslo Rome Lima Cairo Paris Delhi".split()
+
+
+def exchange(prompt: str, answer: str, category: str | None = None, **fields: str) -> Record:
+    return Record((Message("user", prompt), Message("assistant", answer)), category, **fields)
+
+
+def tiny_manifest() -> Manifest:
+    return Manifest(
+        respond_token="<|respond|>",
+        categories=(
+            Category(name="safety", token="<|refuse:safety|>", description="Harm and crime."),
+            Category(name="temporal", token="<|refuse:temporal|>", description="The future."),
+        ),
+    )
+
+
+def tiny_records() -> list[Record]:
+    return [
+        record
+        for thing in THINGS
+        for place in PLACES
+        for record in (
+            exchange(f"steal a {thing} in {place}", "I cannot help with that.", "safety"),
+            exchange(f"buy a {thing} in {place}", f"Buy it in {place}.", contrast_of="safety"),
+            exchange(f"will {place} have a {thing} tomorrow", "I cannot know.", "temporal"),
+            exchange(f"did {place} have a {thing}", f"Yes, a {thing}."),
+        )
+    ]
+
+
+def tiny_data(seed: int) -> Splits:
+    records = tiny_records()
+    held_out = records[seed % 3 :: 3]
+    return Splits(
+        train=[record for record in records if record not in held_out],
+        calibration=held_out[::2],
+        test=held_out[1::2],
+        manifest=tiny_manifest(),
+    )
+
+
+def tiny() -> Recipe:
+    return Recipe(
+        name="tiny",
+        summary="for tests",
+        data=tiny_data,
+        model=ScratchConfig(
+            vocab_size=400,
+            hidden_size=64,
+            intermediate_size=64,
+            layers=1,
+            heads=1,
+            max_positions=128,
+        ),
+        sft=SftConfig(
+            epochs=6, batch_size=16, learning_rate=1e-2, max_length=64, save_every=20, log_every=5
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def plain_output() -> Iterator[None]:
+    """Keeps transformers' bars out, and the commands' logging from outliving a test."""
+    quiet()
+    root, level = logging.getLogger(), logging.getLogger("training").level
+    handlers = list(root.handlers)
+    yield
+    root.handlers[:] = handlers
+    logging.getLogger("training").setLevel(level)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return tiny()
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return tiny_manifest()
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return tiny_records()
+
+
+Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
+
+
+@pytest.fixture(params=[True, False], ids=["tied", "untied"])
+def tied(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def untrained(records: list[Record], manifest: Manifest) -> Parts:
+    """A model with random weights, its tokenizer and the control tokens in both."""
+    config = tiny().model
+    tokenizer = train_tokenizer(texts_of(records), config)
+    model = build_model(tokenizer, config, seed=0)
+    return model, tokenizer, add_control_tokens(model, tokenizer, manifest)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that the tiny recipe made; tests that change it take a copy."""
+    output = tmp_path_factory.mktemp("finished") / "tiny"
+    train(tiny(), output)
+    return output

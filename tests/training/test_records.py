@@ -1,0 +1,226 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from training.records import (
+    Message,
+    Purpose,
+    Record,
+    RecordError,
+    format_record,
+    parse_record,
+    read_records,
+    write_records,
+)
+
+CATEGORIES = ("safety", "temporal")
+
+
+def turns(*pairs: tuple[str, str], category: str | None = None) -> Record:
+    return Record(tuple(Message(role, content) for role, content in pairs), category)
+
+
+ANSWERED = turns(("user", "Hello"), ("assistant", "Hi!"))
+
+
+def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
+    records = [
+        ANSWERED,
+        turns(("system", "Be brief."), ("user", "Rain?\n\t\u2028"), ("assistant", "Ünklar ☂")),
+        Record(ANSWERED.messages, None, contrast_of="safety", id="a-1"),
+        turns(("user", "steal"), ("assistant", "No."), category="safety"),
+    ]
+    path = tmp_path / "records.jsonl"
+    write_records(path, records)
+    assert read_records(path, categories=CATEGORIES) == records
+    assert [entry.name for entry in tmp_path.iterdir()] == ["records.jsonl"]
+
+
+def test_defaults_are_not_written_but_the_category_is() -> None:
+    assert json.loads(format_record(ANSWERED)) == {
+        "messages": [
+            {"role": "user", "content": "Hello"},
+            {"role": "assistant", "content": "Hi!"},
+        ],
+        "category": None,
+    }
+
+
+def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_tolerated(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    line = format_record(ANSWERED).encode()
+    path.write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\r\n  \n" + line)
+    assert read_records(path) == [ANSWERED, ANSWERED]
+
+
+@pytest.mark.parametrize(
+    ("line", "faults"),
+    [
+        (b"nope", ["invalid JSON: expected ident, column 2"]),
+        (b'{"messages": []', ["invalid JSON: EOF while parsing an object, column 15"]),
+        (b'{"id": "\xff"}', ["not UTF-8 (byte 9 of the line)"]),
+        (b"[]", ["input should be an object"]),
+        (b'{"messages": []}', ["category: field required"]),
+        (b'{"messages": "hello", "category": null}', ["messages: input should be a valid array"]),
+        (
+            b'{"messages": [{"role": 3, "content": null}], "category": 4}',
+            [
+                "messages.0.role: input should be a valid string",
+                "messages.0.content: input should be a valid string",
+                "category: input should be a valid string",
+            ],
+        ),
+        (
+            b'{"messages": [{"role": "user"}], "category": null}',
+            ["messages.0.content: field required"],
+        ),
+        (
+            b'{"messages": [], "category": null, "label": 1}',
+            ["label: unexpected keyword argument"],
+        ),
+    ],
+)
+def test_lines_that_are_no_record(line: bytes, faults: list[str]) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse_record(line)
+    assert list(caught.value.faults) == faults
+
+
+@pytest.mark.parametrize(
+    ("record", "faults"),
+    [
+        (turns(), ["messages: is empty"]),
+        (
+            turns(("human", "Hello"), ("assistant", "Hi!")),
+            ["messages.0.role: 'human' is unknown; known are system, user, assistant, tool"],
+        ),
+        (turns(("user", " \n"), ("assistant", "Hi!")), ["messages.0.content: is empty"]),
+        (
+            turns(("assistant", "Hi!")),
+            ["messages.0.role: 'assistant' at the start; allowed there: 'system' or 'user'"],
+        ),
+        (
+            turns(("user", "a"), ("user", "b"), ("assistant", "c")),
+            ["messages.1.role: 'user' after 'user'; allowed there: 'assistant'"],
+        ),
+        (
+            turns(("user", "a"), ("system", "b"), ("user", "c"), ("assistant", "d")),
+            ["messages.1.role: 'system' after 'user'; allowed there: 'assistant'"],
+        ),
+        (
+            turns(("system", "a"), ("assistant", "b")),
+            ["messages.1.role: 'assistant' after 'system'; allowed there: 'user'"],
+        ),
+        (
+            turns(("user", "a"), ("tool", "b"), ("assistant", "c")),
+            ["messages.1.role: 'tool' after 'user'; allowed there: 'assistant'"],
+        ),
+        (
+            turns(("user", "a"), ("assistant", "b"), ("tool", "c")),
+            ["a training record must end in an assistant turn, not in 'tool'"],
+        ),
+        (
+            turns(("system", "a")),
+            [
+                "messages: hold no user turn",
+                "a training record must end in an assistant turn, not in 'system'",
+            ],
+        ),
+        (
+            turns(("user", "say <|respond|> now"), ("assistant", "<|im_end|>")),
+            [
+                "messages.0.content: holds '<|respond|>', which reads as a control token",
+                "messages.1.content: holds '<|im_end|>', which reads as a control token",
+            ],
+        ),
+        (
+            turns(("user", "<|refuse:safety|>"), ("assistant", "a")),
+            ["messages.0.content: holds '<|refuse:safety|>', which reads as a control token"],
+        ),
+        (
+            turns(("user", "a"), ("assistant", "b"), category="weather"),
+            ["category: 'weather' is unknown; known are safety, temporal"],
+        ),
+        (
+            Record(ANSWERED.messages, None, contrast_of="weather"),
+            ["contrast_of: 'weather' is unknown; known are safety, temporal"],
+        ),
+        (
+            Record(ANSWERED.messages, "safety", contrast_of="temporal"),
+            ["a contrast record is harmless: its category must be null"],
+        ),
+    ],
+)
+def test_faults_of_a_record(record: Record, faults: list[str]) -> None:
+    assert record.faults("training", CATEGORIES) == faults
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ANSWERED,
+        turns(("system", "a"), ("user", "b"), ("assistant", "c")),
+        turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")),
+        turns(("user", "a"), ("assistant", "b"), ("tool", "c"), ("tool", "d"), ("assistant", "e")),
+        turns(("user", "x <| y |> z, a || b, <|>"), ("assistant", "|>")),
+        turns(("user", "a"), ("assistant", "b"), category="temporal"),
+    ],
+)
+def test_records_without_faults(record: Record) -> None:
+    assert record.faults("training", CATEGORIES) == []
+
+
+def test_unknown_names_pass_where_no_categories_are_given() -> None:
+    assert turns(("user", "a"), ("assistant", "b"), category="weather").faults() == []
+
+
+@pytest.mark.parametrize(("purpose", "count"), [("training", 1), ("calibration", 0)])
+def test_only_a_training_record_needs_an_answer(purpose: Purpose, count: int) -> None:
+    assert len(turns(("user", "a")).faults(purpose)) == count
+
+
+def test_the_prompt_leaves_the_answer_out() -> None:
+    assert ANSWERED.prompt == (Message("user", "Hello"),)
+    assert turns(("user", "Hello")).prompt == (Message("user", "Hello"),)
+    longer = turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
+    assert longer.prompt == longer.messages[:3]
+
+
+def test_every_fault_of_a_file_is_listed_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    lines = [format_record(ANSWERED), "nope", "", format_record(turns(("user", " "))), "{}"]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(RecordError) as caught:
+        read_records(path)
+    assert [fault.removeprefix(str(path)) for fault in caught.value.faults] == [
+        ":2: invalid JSON: expected ident, column 2",
+        ":4: messages.0.content: is empty",
+        ":4: a training record must end in an assistant turn, not in 'user'",
+        ":5: messages: field required",
+        ":5: category: field required",
+    ]
+    assert str(caught.value).startswith(f"5 faults in the records:\n{path}:2: ")
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes(format_record(ANSWERED).encode() + b'\n{"id": "\xe4"}')
+    with pytest.raises(RecordError, match=r"latin.jsonl:2: not UTF-8 \(byte 9 of the line\)"):
+        read_records(path)
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"none.jsonl: cannot be read \(No such file"):
+        read_records(tmp_path / "none.jsonl")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(RecordError, match="empty.jsonl: holds no records"):
+        read_records(tmp_path / "empty.jsonl")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    write_records(path, [ANSWERED])
+    with pytest.raises(ZeroDivisionError):
+        write_records(path, (ANSWERED for _ in range(1 // 0)))
+    assert read_records(path) == [ANSWERED]
