@@ -9,7 +9,7 @@ from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from server.checkpoint import Checkpoint
-from steering.wire import to_extra_args
+from steering.wire import RowSettings
 
 TIMEOUT_S = 600
 """An engine that compiles its kernels at the first request may take minutes."""
@@ -61,7 +61,7 @@ async def _tokens(engine: EngineClient, thresholds: list[float]) -> list[int]:
         max_tokens=3,
         temperature=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args=dict(to_extra_args(thresholds)),
+        extra_args=RowSettings(tuple(thresholds)).to_extra_args(),
     )
     tokenizer = engine.renderer.get_tokenizer()
     prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("Hello", add_special_tokens=False))

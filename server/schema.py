@@ -14,7 +14,7 @@ from vllm.sampling_params import SamplingParams
 from server.turn import Turn
 from steering.manifest import Scope
 from steering.policy import Settings, Steering, probability_of
-from steering.wire import to_extra_args
+from steering.wire import RowSettings
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -109,7 +109,7 @@ class ChatRequest(ChatCompletionRequest):
         Candidates for `top_logprobs` are asked for in excess, since control tokens are taken out.
         """
         params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
-        params.extra_args = to_extra_args(self.turn.steering.thresholds)
+        params.extra_args = RowSettings(self.turn.steering.thresholds).to_extra_args()
         if params.logprobs is not None and params.logprobs > 0:
             params.logprobs += len(self.turn.control.ids)
         return params

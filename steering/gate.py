@@ -13,9 +13,14 @@ a category off, t_c = -inf refuses everything. A refuse token whose logit is NaN
 tampered with on its way here: unless its category is off, that refuses too.
 """
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from steering.tokens import ControlTokens
 
 RESPOND = -1
 """The decision to answer; every other decision is the index of a category."""
@@ -58,17 +63,68 @@ def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
     return torch.where(reached.any(dim=1), first, RESPOND)
 
 
-def force(logits: torch.Tensor, decisions: torch.Tensor, choice_ids: torch.Tensor) -> torch.Tensor:
+def force(
+    logits: torch.Tensor, decisions: torch.Tensor, first: torch.Tensor, choice_ids: torch.Tensor
+) -> torch.Tensor:
     """Logits that leave the sampler no choice but the decided control token.
 
     logits: [n, V], with every control token's column at -inf already; decisions: [n] int64 as
-    `decide` returns them; choice_ids: [C + 1] int64, the refuse tokens' ids and, last, the respond
-    token's, or -1 where the checkpoint has none: an answer then goes on as the model likes.
+    `decide` returns them; first: [n] bool, whether the row is at the first position of its answer,
+    where RESPOND means the respond token; later it means to go on. choice_ids: [C + 1] int64, the
+    refuse tokens' ids and, last, the respond token's, or -1 where the checkpoint has none.
     Returns [n, V].
     """
-    targets = choice_ids[decisions].unsqueeze(1)  # [n, 1]; RESPOND picks the last
+    targets = choice_ids[decisions]  # [n]; RESPOND picks the last
+    going_on = (decisions == RESPOND) & ~first
+    targets = torch.where(going_on, -1, targets).unsqueeze(1)
     one_hot = torch.full_like(logits, -torch.inf).scatter_(1, targets.clamp(min=0), 0.0)
     return torch.where(targets >= 0, one_hot, logits)
+
+
+@dataclass(frozen=True)
+class ControlIds:
+    """A checkpoint's control tokens on the device of the logits."""
+
+    refuse: torch.Tensor
+    """[C] int64, in the manifest's order."""
+    every: torch.Tensor
+    """[C + 1] int64, or [C] where there is no respond token."""
+    choices: torch.Tensor
+    """[C + 1] int64, as `force` takes them."""
+
+    @classmethod
+    def on(cls, device: torch.device, control: ControlTokens) -> Self:
+        """Copy `control` to `device`."""
+        respond = -1 if control.respond is None else control.respond
+        return cls(
+            *(
+                torch.tensor(ids, dtype=torch.int64, device=device)
+                for ids in (control.refuse, control.ids, (*control.refuse, respond))
+            )
+        )
+
+
+def mask_control(logits: torch.Tensor, ids: ControlIds) -> None:
+    """Take every control token out of the sampler's reach. logits: [n, V], changed in place."""
+    logits.index_fill_(1, ids.every, -torch.inf)
+
+
+def apply_gate(
+    logits: torch.Tensor,
+    rows: torch.Tensor,
+    thresholds: torch.Tensor,
+    first: torch.Tensor,
+    ids: ControlIds,
+) -> None:
+    """Decide some rows of the logits, and mask control tokens in all the others.
+
+    logits: [N, V] float32, changed in place; rows: [n] int64; thresholds: [n, C] float32;
+    first: [n] bool, as `force` takes it. Nothing is read back from the device.
+    """
+    scores = log_odds(logits.index_select(0, rows), ids.refuse)
+    mask_control(logits, ids)
+    decided = force(logits.index_select(0, rows), decide(scores, thresholds), first, ids.choices)
+    logits.index_copy_(0, rows, decided)
 
 
 def decide_np(

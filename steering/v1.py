@@ -4,27 +4,45 @@ V1 runs custom processors after grammar, allowed ids, bad words, minimum length 
 before penalties and temperature. One row of the logits is one request of the persistent batch.
 """
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from vllm.sampling_params import SamplingParams
+from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
-from steering.gate import decide, force, log_odds
-from steering.wire import GateConfig, thresholds_of
+from steering.gate import ControlIds, apply_gate, mask_control
+from steering.wire import GateConfig, RowSettings
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 
-class RefusalGate(LogitsProcessor):
-    """Forces the decided control token at the first position, and masks them all later.
+@dataclass(frozen=True)
+class _Row:
+    """A request whose next token may have to be decided."""
 
-    A row is pending while its request has no output. Only pending rows are looked at, so a step in
-    which every request is past its first token costs one masked fill of the control columns. V1
-    calls `apply` on rows whose prefill is not complete, too, and throws the result away: they stay
-    pending. A request that was preempted comes back with its outputs, so it is not decided twice.
+    settings: RowSettings
+    outputs: list[int]
+    """vLLM's own list of the request's output tokens, which grows as it runs."""
+    first: bool = True
+    """Whether the next token is the answer's first."""
+
+    def is_past_first(self) -> bool:
+        """Whether the first token has been written since this was last asked."""
+        return self.first and bool(self.outputs)
+
+
+class RefusalGate(LogitsProcessor):
+    """Forces the decided control token, and masks control tokens wherever nothing is decided.
+
+    A row is kept while its request may have something to decide: until it has an output, or, with
+    the scope of every token, until it has refused. The others cost one masked fill per step. V1
+    calls `apply` on rows whose prefill is not complete, too, and throws the result away: their
+    outputs do not grow, so they are decided again. A request that was preempted comes back with
+    its outputs, so its first position is not decided twice.
     """
 
     def __init__(
@@ -33,27 +51,17 @@ class RefusalGate(LogitsProcessor):
         device: torch.device,
         is_pin_memory: bool,  # noqa: ARG002
     ) -> None:
-        config = GateConfig.from_additional_config(vllm_config.additional_config)
-        control = config.control
+        self._config = GateConfig.from_additional_config(vllm_config.additional_config)
+        self._ids = ControlIds.on(device, self._config.control)
+        self._refuse = frozenset(self._config.control.refuse)
         self._device = device
-        self._refuse_ids = torch.tensor(control.refuse, dtype=torch.int64, device=device)  # [C]
-        self._control_ids = torch.tensor(control.ids, dtype=torch.int64, device=device)
-        respond = -1 if control.respond is None else control.respond
-        self._choice_ids = torch.tensor(  # [C + 1]
-            [*control.refuse, respond], dtype=torch.int64, device=device
-        )
-        self._defaults = np.asarray(config.defaults, dtype=np.float32)  # [C], host
-        self._thresholds_np = np.tile(  # [rows, C], host
-            self._defaults, (vllm_config.scheduler_config.max_num_seqs, 1)
-        )
-        self._outputs: dict[int, list[int]] = {}  # pending row -> its request's output tokens
-        self._rows: torch.Tensor | None = None  # [n] int64, device; None when nothing is pending
-        self._thresholds: torch.Tensor | None = None  # [n, C] float32, device
+        self._rows: dict[int, _Row] = {}  # by index in the batch
+        self._staged: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
-        """Called in the front end. Raises ValueError for thresholds that the gate cannot use."""
-        thresholds_of(sampling_params.extra_args)
+        """Called in the front end. Raises ValueError for settings that the gate cannot use."""
+        RowSettings.from_extra_args(sampling_params.extra_args)
 
     def is_argmax_invariant(self) -> bool:
         """False: a forced token changes greedy sampling too."""
@@ -61,72 +69,63 @@ class RefusalGate(LogitsProcessor):
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         """Follow the batch: removals, then additions, then moves, as vLLM asks for."""
-        if batch_update is None:
-            if not self._outputs:
-                return
-        else:
-            for row in batch_update.removed:
-                self._outputs.pop(row, None)
-            for row, params, _, outputs in batch_update.added:
-                self._add(row, params, outputs)
+        if batch_update is not None:
+            self._staged = None
+            for index in batch_update.removed:
+                self._rows.pop(index, None)
+            for index, params, _, outputs in batch_update.added:
+                self._add(index, _Row(self._config.row_settings(params.extra_args), outputs))
             for source, target, direction in batch_update.moved:
                 self._move(source, target, swap=direction == MoveDirectionality.SWAP)
-        decided = [row for row, outputs in self._outputs.items() if outputs]
-        for row in decided:
-            del self._outputs[row]
-        if decided or batch_update is not None:
-            self._stage()
+        for index in [index for index, row in self._rows.items() if row.is_past_first()]:
+            self._staged = None
+            if self._rows[index].settings.every_token:
+                self._rows[index] = replace(self._rows[index], first=False)
+            else:
+                del self._rows[index]
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """logits: [rows, V] float32, changed in place."""
-        if self._rows is None or self._thresholds is None:
-            return logits.index_fill_(1, self._control_ids, -torch.inf)
-        scores = log_odds(logits.index_select(0, self._rows), self._refuse_ids)
-        decisions = decide(scores, self._thresholds)
-        logits.index_fill_(1, self._control_ids, -torch.inf)
-        pending = logits.index_select(0, self._rows)
-        return logits.index_copy_(0, self._rows, force(pending, decisions, self._choice_ids))
+        # Only now are the values of the last outputs known: vLLM 0.32 schedules a step before the
+        # last one's tokens have arrived, and holds their places by -1 until here.
+        for index in [
+            index for index, row in self._rows.items() if self._refused(row.outputs[-1:])
+        ]:
+            self._staged = None
+            del self._rows[index]
+        if not self._rows:
+            mask_control(logits, self._ids)
+            return logits
+        if self._staged is None:
+            self._staged = self._stage()
+        apply_gate(logits, *self._staged, self._ids)
+        return logits
 
-    def _add(self, row: int, params: SamplingParams, outputs: list[int]) -> None:
-        self._outputs.pop(row, None)
-        if outputs:
-            return
-        self._thresholds_np[row] = self._row_thresholds(params)
-        self._outputs[row] = outputs
+    def _add(self, index: int, row: _Row) -> None:
+        self._rows[index] = row
+        if self._refused(row.outputs):
+            del self._rows[index]
 
-    def _row_thresholds(self, params: SamplingParams) -> Any:
-        """[C] thresholds of a request; the default policy's unless it carries usable ones.
-
-        Nothing is raised: an exception here would end the engine for every client.
-        """
-        try:
-            thresholds = thresholds_of(params.extra_args)
-        except ValueError:
-            return self._defaults
-        if thresholds is None or len(thresholds) != len(self._defaults):
-            return self._defaults
-        return thresholds
+    def _refused(self, outputs: list[int]) -> bool:
+        return not self._refuse.isdisjoint(outputs)
 
     def _move(self, source: int, target: int, *, swap: bool) -> None:
-        moving: Any = self._outputs.pop(source, None)
-        displaced: Any = self._outputs.pop(target, None)
+        moving = self._rows.pop(source, None)
+        displaced = self._rows.pop(target, None)
         if moving is not None:
-            self._outputs[target] = moving
-        if swap:
-            self._thresholds_np[[source, target]] = self._thresholds_np[[target, source]]
-            if displaced is not None:
-                self._outputs[source] = displaced
-        else:
-            self._thresholds_np[target] = self._thresholds_np[source]
+            self._rows[target] = moving
+        if swap and displaced is not None:
+            self._rows[source] = displaced
 
-    def _stage(self) -> None:
-        """Copy what the next `apply` needs to the device, without waiting for it."""
-        if not self._outputs:
-            self._rows = self._thresholds = None
-            return
-        rows = np.fromiter(self._outputs, dtype=np.int64)
-        self._rows = self._to_device(rows)
-        self._thresholds = self._to_device(self._thresholds_np[rows])
+    def _stage(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows [n] int64, thresholds [n, C] float32 and first [n] bool, on their way to the device.
 
-    def _to_device(self, array: "np.ndarray[Any, Any]") -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device, non_blocking=True)
+        The copies are not waited for.
+        """
+        rows = self._rows.values()
+        to_device = partial(async_tensor_h2d, device=self._device)
+        return (
+            to_device(list(self._rows), dtype=torch.int64),
+            to_device([row.settings.thresholds for row in rows], dtype=torch.float32),
+            to_device([row.first for row in rows], dtype=torch.bool),
+        )

@@ -1,19 +1,54 @@
 """What travels between Demur's front end and the gate in the engine.
 
 Once per engine, in vLLM's `additional_config`: the control tokens and the default thresholds. Once
-per request, in the sampling parameters' `extra_args`: that request's thresholds. Only Demur writes
-either; a client's `vllm_xargs` never reach the engine.
+per request, in the sampling parameters' `extra_args`: that request's thresholds and scope. Only
+Demur writes either; a client's `vllm_xargs` never reach the engine.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from steering.tokens import ControlTokens
 
 CONFIG_KEY = "demur"
-THRESHOLDS_KEY = "demur_thresholds"
+"""In vLLM's `additional_config`, and in the sampling parameters' `extra_args`."""
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What the gate applies to one request."""
+
+    thresholds: tuple[float, ...]
+    """[C] log-odds, in the manifest's order."""
+    every_token: bool = False
+    """Whether positions behind the first are decided too."""
+
+    def to_extra_args(self) -> dict[str, Any]:
+        """As plain values, for the sampling parameters' `extra_args`."""
+        plain = {"thresholds": list(self.thresholds), "every_token": self.every_token}
+        return {CONFIG_KEY: plain}
+
+    @classmethod
+    def from_extra_args(cls, extra_args: Mapping[str, Any] | None) -> Self | None:
+        """The inverse; None if `extra_args` carries no settings.
+
+        Raises ValueError for settings that Demur does not write.
+        """
+        if not extra_args or CONFIG_KEY not in extra_args:
+            return None
+        plain = extra_args[CONFIG_KEY]
+        if not isinstance(plain, dict) or plain.keys() != {"thresholds", "every_token"}:
+            raise ValueError(f"{CONFIG_KEY} is not written by demur-serve: {plain!r}")
+        thresholds, every_token = plain["thresholds"], plain["every_token"]
+        if not isinstance(thresholds, list) or not all(
+            isinstance(value, float) and not math.isnan(value) for value in thresholds
+        ):
+            raise ValueError(f"thresholds must be a list of numbers, not {thresholds!r}")
+        if not isinstance(every_token, bool):
+            raise ValueError(f"every_token must be true or false, not {every_token!r}")
+        return cls(tuple(thresholds), every_token)
 
 
 @dataclass(frozen=True)
@@ -48,22 +83,15 @@ class GateConfig:
             defaults=tuple(plain["defaults"]),
         )
 
+    def row_settings(self, extra_args: Mapping[str, Any] | None) -> RowSettings:
+        """A request's settings; the default policy's unless it carries usable ones.
 
-def to_extra_args(thresholds: Sequence[float]) -> dict[str, list[float]]:
-    """A request's thresholds ([C] log-odds) as sampling parameters' `extra_args`."""
-    return {THRESHOLDS_KEY: list(thresholds)}
-
-
-def thresholds_of(extra_args: Mapping[str, Any] | None) -> list[float] | None:
-    """The thresholds that `extra_args` carries, None if it carries none.
-
-    Raises ValueError if they are not a list of numbers, NaN excluded.
-    """
-    if not extra_args or THRESHOLDS_KEY not in extra_args:
-        return None
-    values = extra_args[THRESHOLDS_KEY]
-    if not isinstance(values, list) or not all(
-        isinstance(value, float) and not math.isnan(value) for value in values
-    ):
-        raise ValueError(f"{THRESHOLDS_KEY} must be a list of numbers, not {values!r}")
-    return values
+        Nothing is raised: in the engine an exception would end every client's request.
+        """
+        try:
+            settings = RowSettings.from_extra_args(extra_args)
+        except ValueError:
+            settings = None
+        if settings is None or len(settings.thresholds) != len(self.defaults):
+            return RowSettings(self.defaults)
+        return settings

@@ -68,7 +68,7 @@ def test_a_control_token_in_a_message(http: httpx.Client, manifest: Manifest, ro
     ("field", "literal"),
     [
         ("logit_bias", '{"5": 100}'),
-        ("vllm_xargs", '{"demur_thresholds": [9.0]}'),
+        ("vllm_xargs", '{"demur": [9.0]}'),
         ("continue_final_message", 'true, "add_generation_prompt": false'),
         ("max_tokens", "0"),
         ("top_logprobs", '21, "logprobs": true'),

@@ -66,7 +66,7 @@ def test_admits_an_ordinary_request() -> None:
         {"thinking_token_budget": 1},
         {"truncate_prompt_tokens": 1},
         {"use_beam_search": True},
-        {"vllm_xargs": {"demur_thresholds": [9]}},
+        {"vllm_xargs": {"demur": [9]}},
     ],
     ids=lambda fields: next(iter(fields)),
 )

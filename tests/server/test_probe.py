@@ -13,7 +13,7 @@ import pytest
 
 from server.checkpoint import Checkpoint
 from server.probe import ProbeError, prove_gate
-from steering.wire import thresholds_of
+from steering.wire import RowSettings
 
 Thresholds = list[float] | None
 
@@ -28,7 +28,8 @@ class Engine:
         self.renderer = SimpleNamespace(get_tokenizer=lambda: tokenizer)
 
     async def generate(self, _prompt: Any, params: Any, _name: str) -> AsyncIterator[Any]:
-        self.seen.append(thresholds_of(params.extra_args))
+        settings = RowSettings.from_extra_args(params.extra_args)
+        self.seen.append(None if settings is None else list(settings.thresholds))
         yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=self.write(self.seen[-1]))])
 
 

@@ -8,7 +8,7 @@ from server.schema import ChatRequest, RefusalSettings
 from server.turn import Turn
 from steering.policy import Settings, Steering
 from steering.tokens import ControlTokens
-from steering.wire import thresholds_of
+from steering.wire import RowSettings
 
 CONTROL = ControlTokens(respond=1, refuse=(2, 3))
 STEERING = Steering((0.5, math.inf), {"safety": 0.9, "temporal": 0.0}, 0.1)
@@ -77,7 +77,7 @@ class TestSamplingParams:
     def test_carry_the_thresholds_and_room_for_the_control_token(self) -> None:
         params = admitted(max_tokens=1).to_sampling_params(1, {})
         assert params.max_tokens == 2
-        assert thresholds_of(params.extra_args) == [0.5, math.inf]
+        assert RowSettings.from_extra_args(params.extra_args) == RowSettings((0.5, math.inf))
 
     def test_ask_for_candidates_in_excess(self) -> None:
         params = admitted(logprobs=True, top_logprobs=2).to_sampling_params(1, {})
@@ -88,8 +88,8 @@ class TestSamplingParams:
             request().to_sampling_params(1, {})
 
     def test_never_carry_a_clients_own_arguments(self) -> None:
-        params = admitted(vllm_xargs={"demur_thresholds": [9.0]}).to_sampling_params(1, {})
-        assert thresholds_of(params.extra_args) == [0.5, math.inf]
+        params = admitted(vllm_xargs={"demur": [9.0]}).to_sampling_params(1, {})
+        assert RowSettings.from_extra_args(params.extra_args) == RowSettings((0.5, math.inf))
 
 
 def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from steering.tokens import ControlTokens
+from steering.wire import RowSettings
+
 
 def scores(logits: Sequence[float], refuse_ids: Sequence[int]) -> list[float]:
     """Log-odds of every refuse token; NaN where its logit was tampered with."""
@@ -29,3 +32,17 @@ def decision(row: Sequence[float], thresholds: Sequence[float]) -> int | None:
         if ranked >= threshold and (refused is None or ranked > best):
             refused, best = category, ranked
     return refused
+
+
+def allowed(
+    logits: Sequence[float], written: Sequence[int], settings: RowSettings, control: ControlTokens
+) -> set[int]:
+    """The tokens that may follow `written`, the answer so far."""
+    free = set(range(len(logits))) - set(control.ids)
+    first = not written
+    if not first and (not settings.every_token or set(written) & set(control.refuse)):
+        return free
+    category = decision(scores(logits, control.refuse), settings.thresholds)
+    if category is not None:
+        return {control.refuse[category]}
+    return {control.respond} if first and control.respond is not None else free

@@ -6,7 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steering.gate import RESPOND, decide, decide_np, force, log_odds
+from steering.gate import (
+    RESPOND,
+    ControlIds,
+    apply_gate,
+    decide,
+    decide_np,
+    force,
+    log_odds,
+    mask_control,
+)
+from steering.tokens import ControlTokens
 from tests.steering import oracle
 
 INF = math.inf
@@ -119,15 +129,49 @@ class TestDecide:
 
 class TestForce:
     CHOICES = torch.tensor([4, 5, 3])  # two refuse tokens, then the respond token
+    FIRST = torch.tensor([True, True, True])
 
     def test_leaves_one_choice(self) -> None:
         logits = torch.randn(3, 8)
-        forced = force(logits, torch.tensor([0, 1, RESPOND]), self.CHOICES)
+        forced = force(logits, torch.tensor([0, 1, RESPOND]), self.FIRST, self.CHOICES)
         assert forced.argmax(dim=1).tolist() == [4, 5, 3]
         assert (forced > -INF).sum(dim=1).tolist() == [1, 1, 1]
 
     def test_without_a_respond_token_an_answer_goes_on_as_the_model_likes(self) -> None:
         logits = torch.randn(2, 8)
-        forced = force(logits, torch.tensor([RESPOND, 0]), torch.tensor([4, 5, -1]))
+        choices = torch.tensor([4, 5, -1])
+        forced = force(logits, torch.tensor([RESPOND, 0]), self.FIRST[:2], choices)
         assert torch.equal(forced[0], logits[0])
         assert (forced[1] > -INF).nonzero().flatten().tolist() == [4]
+
+    def test_behind_the_first_position_only_refusals_are_forced(self) -> None:
+        logits = torch.randn(2, 8)
+        forced = force(logits, torch.tensor([RESPOND, 1]), ~self.FIRST[:2], self.CHOICES)
+        assert torch.equal(forced[0], logits[0])
+        assert forced[1].argmax().item() == 5
+
+
+class TestApplyGate:
+    CONTROL = ControlTokens(respond=3, refuse=(4, 5))
+
+    def test_touches_no_other_rows_but_for_the_mask(self) -> None:
+        logits = torch.randn(4, 8)
+        before = logits.clone()
+        ids = ControlIds.on(torch.device("cpu"), self.CONTROL)
+        apply_gate(
+            logits,
+            torch.tensor([2, 0]),
+            rows([[-INF, INF], [INF, INF]]),
+            torch.tensor([True, True]),
+            ids,
+        )
+        assert (logits[2] > -INF).nonzero().flatten().tolist() == [4]
+        assert (logits[0] > -INF).nonzero().flatten().tolist() == [3]
+        others = [token for token in range(8) if token not in self.CONTROL.ids]
+        assert torch.equal(logits[[1, 3]][:, others], before[[1, 3]][:, others])
+        assert (logits[[1, 3]][:, list(self.CONTROL.ids)] == -INF).all()
+
+    def test_masks_alone(self) -> None:
+        logits = torch.zeros(2, 8)
+        mask_control(logits, ControlIds.on(torch.device("cpu"), self.CONTROL))
+        assert (logits == -INF).sum(dim=1).tolist() == [3, 3]

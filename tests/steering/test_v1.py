@@ -1,6 +1,5 @@
 """The V1 adapter inside vLLM's own persistent batch, against the oracle."""
 
-import math
 import random
 from types import SimpleNamespace
 from typing import Any
@@ -13,40 +12,35 @@ from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 
 from steering.tokens import ControlTokens
 from steering.v1 import RefusalGate
-from steering.wire import GateConfig, to_extra_args
+from steering.wire import GateConfig, RowSettings
 from tests.steering import oracle
+from tests.steering.schedules import CONTROL, DEFAULT, INF, VOCABULARY, random_settings
 
-VOCABULARY = 24
-CONTROL = ControlTokens(respond=5, refuse=(9, 3, 17))
-DEFAULTS = (0.0, 0.0, 0.0)
 MAX_REQUESTS = 16
-INF = math.inf
 
 
-def gate(control: ControlTokens = CONTROL, rows: int = MAX_REQUESTS) -> RefusalGate:
-    config: Any = SimpleNamespace(
-        additional_config=GateConfig(control, DEFAULTS).to_additional_config(),
-        scheduler_config=SimpleNamespace(max_num_seqs=rows),
-    )
+def gate(control: ControlTokens = CONTROL) -> RefusalGate:
+    additional = GateConfig(control, DEFAULT.thresholds).to_additional_config()
+    config: Any = SimpleNamespace(additional_config=additional)
     return RefusalGate(config, torch.device("cpu"), is_pin_memory=False)
 
 
 def batch_of(processor: RefusalGate) -> InputBatch:
     return InputBatch(
         max_num_reqs=MAX_REQUESTS,
-        max_model_len=64,
-        max_num_batched_tokens=64,
+        max_model_len=128,
+        max_num_batched_tokens=128,
         device=torch.device("cpu"),
         vocab_size=VOCABULARY,
         block_sizes=[16],
-        max_num_blocks_per_req=[4],
+        max_num_blocks_per_req=[8],
         logitsprocs=LogitsProcessors([processor]),
         logitsprocs_need_output_token_ids=True,
     )
 
 
-def request(name: str, thresholds: tuple[float, ...] | None) -> CachedRequestState:
-    extra = None if thresholds is None else dict(to_extra_args(thresholds))
+def request(name: str, settings: RowSettings | None) -> CachedRequestState:
+    extra = None if settings is None else settings.to_extra_args()
     return CachedRequestState(
         req_id=name,
         prompt_token_ids=[1, 2],
@@ -59,101 +53,114 @@ def request(name: str, thresholds: tuple[float, ...] | None) -> CachedRequestSta
     )
 
 
-def expected_token(row: list[float], thresholds: tuple[float, ...] | None) -> int:
-    """What the gate must force at a first position."""
-    scores = oracle.scores(row, CONTROL.refuse)
-    category = oracle.decision(scores, thresholds or DEFAULTS)
-    assert CONTROL.respond is not None
-    return CONTROL.respond if category is None else CONTROL.refuse[category]
-
-
 def step(batch: InputBatch, processor: RefusalGate, logits: torch.Tensor) -> torch.Tensor:
     batch.refresh_metadata()  # type: ignore[no-untyped-call]
     return processor.apply(logits[: batch.num_reqs].clone())
 
 
-class TestOneStep:
-    def test_forces_the_first_token_and_masks_control_tokens_later(self) -> None:
+def free(row: torch.Tensor) -> set[int]:
+    """The tokens that the gate leaves to the sampler."""
+    return set((row > -INF).nonzero().flatten().tolist())
+
+
+class TestOneRequest:
+    def running(self, settings: RowSettings | None) -> tuple[Any, CachedRequestState]:
         processor = gate()
         batch = batch_of(processor)
-        state = request("a", (-INF, INF, INF))
+        state = request("a", settings)
         batch.add_request(state)
-        logits = torch.zeros(1, VOCABULARY)
-        first = step(batch, processor, logits)
-        assert (first > -INF).nonzero().tolist() == [[0, CONTROL.refuse[0]]]
+
+        def tokens(logits: torch.Tensor | None = None) -> set[int]:
+            plain = torch.zeros(VOCABULARY) if logits is None else logits
+            return free(step(batch, processor, plain.unsqueeze(0))[0])
+
+        tokens.processor = processor  # type: ignore[attr-defined]
+        return tokens, state
+
+    def test_the_first_token_is_forced_and_control_tokens_are_masked_later(self) -> None:
+        tokens, state = self.running(RowSettings((-INF, INF, INF)))
+        assert tokens() == {CONTROL.refuse[0]}
         state.output_token_ids.append(CONTROL.refuse[0])
-        later = step(batch, processor, logits)
-        assert (later[0] == -INF).nonzero().flatten().tolist() == sorted(CONTROL.ids)
+        assert tokens() == set(range(VOCABULARY)) - set(CONTROL.ids)
 
     def test_rows_of_unfinished_prefill_stay_undecided(self) -> None:
-        processor = gate()
-        batch = batch_of(processor)
-        batch.add_request(request("a", (INF, INF, INF)))
-        for _ in range(3):  # chunks of the prompt: results thrown away by vLLM
-            forced = step(batch, processor, torch.zeros(1, VOCABULARY))
-            assert forced.argmax().item() == CONTROL.respond
+        tokens, _ = self.running(RowSettings((INF, INF, INF)))
+        assert [tokens() for _ in range(3)] == [{CONTROL.respond}] * 3
 
     def test_without_settings_the_default_policy_decides(self) -> None:
-        processor = gate()
-        batch = batch_of(processor)
-        batch.add_request(request("a", None))
-        logits = torch.zeros(1, VOCABULARY)
-        logits[0, CONTROL.refuse[2]] = 9
-        assert step(batch, processor, logits).argmax().item() == CONTROL.refuse[2]
+        tokens, _ = self.running(None)
+        logits = torch.zeros(VOCABULARY)
+        logits[CONTROL.refuse[2]] = 9
+        assert tokens(logits) == {CONTROL.refuse[2]}
 
-    @pytest.mark.parametrize("extra", ["everything", [INF], [INF] * 4, ["a", "b", "c"]])
-    def test_settings_that_cannot_be_used_get_the_default_policy(self, extra: object) -> None:
-        processor = gate()
-        batch = batch_of(processor)
-        state = request("a", None)
-        assert state.sampling_params is not None
-        state.sampling_params.extra_args = {"demur_thresholds": extra}
-        batch.add_request(state)
-        logits = torch.zeros(1, VOCABULARY)
-        logits[0, CONTROL.refuse[1]] = 9
-        assert step(batch, processor, logits).argmax().item() == CONTROL.refuse[1]
+    def test_every_token_refuses_in_the_middle_and_then_lets_the_refusal_be(self) -> None:
+        tokens, state = self.running(RowSettings((0.0, INF, INF), every_token=True))
+        logits = torch.zeros(VOCABULARY)
+        assert tokens(logits) == {CONTROL.respond}
+        state.output_token_ids += [CONTROL.respond or 0, 11]
+        assert tokens(logits) == set(range(VOCABULARY)) - set(CONTROL.ids)
+        logits[CONTROL.refuse[0]] = 9
+        assert tokens(logits) == {CONTROL.refuse[0]}
+        state.output_token_ids.append(CONTROL.refuse[0])
+        assert tokens(logits) == set(range(VOCABULARY)) - set(CONTROL.ids)
 
-    def test_without_a_respond_token_an_answer_is_only_masked(self) -> None:
-        control = ControlTokens(respond=None, refuse=CONTROL.refuse)
-        processor = gate(control)
-        batch = batch_of(processor)
-        batch.add_request(request("a", (INF, INF, INF)))
-        after = step(batch, processor, torch.zeros(1, VOCABULARY))
-        assert (after[0] == -INF).nonzero().flatten().tolist() == sorted(control.refuse)
+    def test_first_token_leaves_the_middle_alone(self) -> None:
+        tokens, state = self.running(RowSettings((0.0, INF, INF)))
+        state.output_token_ids.append(CONTROL.respond or 0)
+        logits = torch.zeros(VOCABULARY)
+        logits[CONTROL.refuse[0]] = 9
+        assert tokens(logits) == set(range(VOCABULARY)) - set(CONTROL.ids)
+
+    def test_a_placeholder_whose_value_arrives_late_is_seen_in_time(self) -> None:
+        tokens, state = self.running(RowSettings((-INF, INF, INF), every_token=True))
+        tokens()
+        state.output_token_ids.append(-1)
+        tokens.processor.update_state(None)
+        state.output_token_ids[-1] = CONTROL.refuse[0]
+        after = tokens.processor.apply(torch.zeros(1, VOCABULARY))
+        assert free(after[0]) == set(range(VOCABULARY)) - set(CONTROL.ids)
 
     def test_steps_that_decide_nothing_keep_no_work(self) -> None:
-        processor = gate()
-        batch = batch_of(processor)
-        state = request("a", None)
-        batch.add_request(state)
-        step(batch, processor, torch.zeros(1, VOCABULARY))
-        state.output_token_ids.append(CONTROL.refuse[0])
-        step(batch, processor, torch.zeros(1, VOCABULARY))
-        assert processor._rows is None
-        assert processor._thresholds is None
-
-    def test_is_not_argmax_invariant(self) -> None:
-        assert not gate().is_argmax_invariant()
-
-    def test_parameters_are_validated_in_the_front_end(self) -> None:
-        RefusalGate.validate_params(SamplingParams(extra_args=dict(to_extra_args((0.0, INF)))))
-        with pytest.raises(ValueError, match="list of numbers"):
-            RefusalGate.validate_params(SamplingParams(extra_args={"demur_thresholds": "x"}))
+        tokens, state = self.running(None)
+        tokens()
+        state.output_token_ids.append(CONTROL.respond or 0)
+        tokens()
+        assert not tokens.processor._rows
 
 
-@pytest.mark.parametrize("seed", range(25))
+def test_without_a_respond_token_an_answer_is_only_masked() -> None:
+    control = ControlTokens(respond=None, refuse=CONTROL.refuse)
+    processor = gate(control)
+    batch = batch_of(processor)
+    batch.add_request(request("a", RowSettings((INF, INF, INF))))
+    after = step(batch, processor, torch.zeros(1, VOCABULARY))
+    assert free(after[0]) == set(range(VOCABULARY)) - set(control.refuse)
+
+
+def test_is_not_argmax_invariant() -> None:
+    assert not gate().is_argmax_invariant()
+
+
+def test_parameters_are_validated_in_the_front_end() -> None:
+    good = RowSettings((0.0, INF, 1.0)).to_extra_args()
+    RefusalGate.validate_params(SamplingParams(extra_args=good))
+    with pytest.raises(ValueError, match="not written by demur-serve"):
+        RefusalGate.validate_params(SamplingParams(extra_args={"demur": "x"}))
+
+
+@pytest.mark.parametrize("seed", range(30))
 def test_follows_a_random_schedule(seed: int) -> None:
     """Adds, removals, moves, swaps, preemption and resumption, all at random, in one batch."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
     processor = gate()
     batch = batch_of(processor)
-    wanted: dict[str, tuple[float, ...] | None] = {}
+    settings: dict[str, RowSettings | None] = {}
     states: dict[str, CachedRequestState] = {}
     preempted: list[str] = []
-    decisions = 0
+    forced = 0
     for tick in range(60):
-        for name in [name for name in batch.req_id_to_index if rng.random() < 0.2]:
+        for name in [name for name in batch.req_id_to_index if rng.random() < 0.15]:
             batch.remove_request(name)
             if rng.random() < 0.5:
                 preempted.append(name)
@@ -161,9 +168,9 @@ def test_follows_a_random_schedule(seed: int) -> None:
             if preempted and rng.random() < 0.5:
                 batch.add_request(states[preempted.pop()])
                 continue
-            name = f"{tick}-{len(wanted)}"
-            wanted[name] = random_thresholds(rng)
-            states[name] = request(name, wanted[name])
+            name = f"{tick}-{len(settings)}"
+            settings[name] = random_settings(rng)
+            states[name] = request(name, settings[name])
             batch.add_request(states[name])
         batch.condense()
         rows = list(range(batch.num_reqs))
@@ -175,19 +182,11 @@ def test_follows_a_random_schedule(seed: int) -> None:
         for row in rows:
             name = batch.req_ids[row]
             outputs = states[name].output_token_ids
-            if outputs:
-                masked = (after[row] == -INF).nonzero().flatten().tolist()
-                assert masked == sorted(CONTROL.ids), (tick, name)
-            else:
-                decisions += 1
-                alone = (after[row] > -INF).nonzero().flatten().tolist()
-                assert alone == [expected_token(logits[row].tolist(), wanted[name])], (tick, name)
+            expected = oracle.allowed(
+                logits[row].tolist(), outputs, settings[name] or DEFAULT, CONTROL
+            )
+            assert free(after[row]) == expected, (tick, name)
+            forced += len(expected) == 1
             if rng.random() < 0.7:  # otherwise a chunk of a prompt: nothing is sampled
                 outputs.append(int(after[row].argmax()))
-    assert decisions > 50
-
-
-def random_thresholds(rng: random.Random) -> tuple[float, ...] | None:
-    if rng.random() < 0.2:
-        return None
-    return tuple(rng.choice([INF, -INF, rng.gauss(-3, 3)]) for _ in CONTROL.refuse)
+    assert forced > 50

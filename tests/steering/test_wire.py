@@ -1,12 +1,14 @@
 import json
 import math
+from typing import Any
 
 import pytest
 
 from steering.tokens import ControlTokens
-from steering.wire import GateConfig, thresholds_of, to_extra_args
+from steering.wire import GateConfig, RowSettings
 
 CONFIG = GateConfig(ControlTokens(respond=7, refuse=(9, 8)), defaults=(0.0, math.inf))
+SETTINGS = RowSettings((0.5, -math.inf), every_token=True)
 
 
 @pytest.mark.parametrize(
@@ -24,15 +26,38 @@ def test_an_engine_started_by_other_means_says_so(additional: object) -> None:
 
 
 def test_a_requests_part_survives() -> None:
-    assert thresholds_of(to_extra_args((0.5, math.inf, -math.inf))) == [0.5, math.inf, -math.inf]
+    assert RowSettings.from_extra_args(SETTINGS.to_extra_args()) == SETTINGS
+    assert CONFIG.row_settings(SETTINGS.to_extra_args()) == SETTINGS
 
 
 @pytest.mark.parametrize("extra_args", [None, {}, {"other": [1]}])
 def test_a_request_may_carry_none(extra_args: dict[str, object] | None) -> None:
-    assert thresholds_of(extra_args) is None
+    assert RowSettings.from_extra_args(extra_args) is None
+    assert CONFIG.row_settings(extra_args) == RowSettings(CONFIG.defaults)
 
 
-@pytest.mark.parametrize("values", ["all", [0.5, "1"], [math.nan], [True], 0.5, {"a": 1.0}])
-def test_anything_but_numbers_is_refused(values: object) -> None:
-    with pytest.raises(ValueError, match="must be a list of numbers"):
-        thresholds_of({"demur_thresholds": values})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"thresholds": "all"},
+        {"thresholds": [0.5, "1"]},
+        {"thresholds": [math.nan, 0.0]},
+        {"thresholds": [True, False]},
+        {"thresholds": 0.5},
+        {"every_token": 1},
+        {"other": 1},
+    ],
+)
+def test_anything_else_is_refused_in_front_and_gets_the_default_in_the_engine(
+    changes: dict[str, Any],
+) -> None:
+    extra_args = {"demur": SETTINGS.to_extra_args()["demur"] | changes}
+    with pytest.raises(ValueError, match=r"must be|not written by demur-serve"):
+        RowSettings.from_extra_args(extra_args)
+    assert CONFIG.row_settings(extra_args) == RowSettings(CONFIG.defaults)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_settings_for_another_number_of_categories_get_the_default(count: int) -> None:
+    settings = RowSettings((-math.inf,) * count)
+    assert CONFIG.row_settings(settings.to_extra_args()) == RowSettings(CONFIG.defaults)
