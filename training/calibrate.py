@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from steering.manifest import Calibration, Manifest, ManifestError
 from training.records import Record, RecordError, read_records
+from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
@@ -122,6 +123,7 @@ def score(
 
     Raises CalibrateError if the checkpoint does not load or cannot take a prompt.
     """
+    wait_without_spinning()
     # Only now: these imports take seconds.
     import numpy as np
 

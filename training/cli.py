@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.recipes import RECIPES, RecipeError, find, override, settings
+from training.threads import wait_without_spinning
 
 INTERRUPTED = 130
 """The shell's exit code for a command that Ctrl-C ended."""
@@ -76,6 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
     output: Path = arguments.output
+    wait_without_spinning()
     # Only now: these imports take seconds.
     from training.encoding import EncodingError
     from training.loading import quiet

@@ -7,6 +7,11 @@ from pydantic import BaseModel, ValidationError
 from steering.manifest import Category, Manifest
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
 
+DEMO_NOTICE = (
+    "This is a demonstration model: a few million parameters, trained from scratch on generated"
+    " sentences. It shows how refusals are steered; it knows little, and keeps nobody safe."
+)
+
 _SECTIONS = ("model", "sft")
 
 
@@ -89,6 +94,7 @@ def _demo_splits(seed: int) -> Splits:
         calibration=data.calibration,
         test=data.test,
         manifest=Manifest(
+            notice=DEMO_NOTICE,
             respond_token=RESPOND_TOKEN,
             categories=tuple(
                 Category(name=name, token=refuse_token(name), description=description)

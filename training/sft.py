@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    Trainer,
     TrainerCallback,
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -27,6 +28,9 @@ from training.callbacks import COMPLETE, MarkComplete, ShowProgress
 from training.config import SftConfig
 from training.encoding import Example
 from training.sampler import LengthBatches
+
+SMALL_VOCABULARY = 2**15
+"""Tokens up to which the logits of a whole batch are held in a CPU's memory at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +117,19 @@ class _Trainer(SFTTrainer):
         assert isinstance(dataset, Dataset)
         lengths = [len(ids) for ids in dataset["input_ids"]]
         return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss for small vocabularies on a CPU, TRL's elsewhere: the same mean.
+
+        TRL (1.16) saves memory by projecting tile by tile, twice. Away from Triton devices it
+        projects the positions without a label too, a third of the time that a small model takes.
+        """
+        assert isinstance(self.processing_class, PreTrainedTokenizerBase)
+        if self.args.device.type == "cpu" and len(self.processing_class) <= SMALL_VOCABULARY:
+            return Trainer.compute_loss(self, model, inputs, *args, **kwargs)
+        return super().compute_loss(  # type: ignore[no-untyped-call]
+            model, inputs, *args, **kwargs
+        )
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: saves are there to resume from."""

@@ -214,7 +214,7 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"none.jsonl: cannot be read \(No such file"):
         read_records(tmp_path / "none.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(RecordError, match="empty.jsonl: holds no records"):
+    with pytest.raises(RecordError, match=r"empty\.jsonl: holds no records"):
         read_records(tmp_path / "empty.jsonl")
 
 

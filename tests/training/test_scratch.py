@@ -46,8 +46,8 @@ def test_the_model_has_the_sizes_asked_for(tied: bool) -> None:
     tokenizer = train_tokenizer(TEXTS, SMALL)
     model = build_model(tokenizer, SMALL.model_copy(update={"tied_embeddings": tied}), seed=0)
     assert model.config.hidden_size // model.config.num_attention_heads == 64
-    assert model.get_input_embeddings().weight.shape == (len(tokenizer), 64)
-    assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
+    assert model.model.embed_tokens.weight.shape == (len(tokenizer), 64)
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
     assert model.dtype == torch.float32
     assert model.generation_config is not None
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
@@ -57,7 +57,7 @@ def test_the_default_model_has_heads_of_64_and_about_four_million_parameters() -
     config = ScratchConfig()
     assert config.hidden_size // config.heads == 64
     model = build_model(train_tokenizer(TEXTS, config), config, seed=0)
-    in_layers = model.num_parameters() - model.get_input_embeddings().weight.numel()
+    in_layers = model.num_parameters() - model.lm_head.weight.numel()
     assert 4_000_000 < in_layers + config.vocab_size * config.hidden_size < 5_000_000
 
 

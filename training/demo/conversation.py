@@ -8,15 +8,14 @@ from training.records import Message
 
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
-    "You are a helpful assistant. Answer briefly.",
-    "You are a friendly and concise assistant.",
+    "Answer briefly.",
     "Answer in one or two sentences.",
     "You are Demur, a small demonstration model.",
     "You help people with small questions.",
     "Be polite and honest.",
 )
-SYSTEM_RATE = 0.2
-EARLIER_RATE = 0.15
+SYSTEM_RATE = 0.15
+EARLIER_RATE = 0.12
 
 
 def stage(

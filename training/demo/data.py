@@ -14,7 +14,7 @@ from training.demo import (
     unsupported,
 )
 from training.demo.conversation import stage
-from training.demo.first_tries import FIRST_TRIES
+from training.demo.first_tries import first_tries
 from training.demo.grammar import Exchange, Rule, Wording
 from training.demo.surface import key, vary
 from training.records import Record
@@ -27,6 +27,16 @@ CATEGORIES = (
     ("unsupported", "An action or a medium that a text model does not have."),
     ("temporal", "Live information, or information from after the training."),
 )
+
+
+WORDING = {
+    "safety": safety,
+    "humanizing": humanizing,
+    "incomplete": incomplete,
+    "indeterminate": indeterminate,
+    "unsupported": unsupported,
+    "temporal": temporal,
+}
 
 
 @dataclass(frozen=True)
@@ -42,25 +52,11 @@ class Group:
 
 
 GROUPS = (
-    *(
-        Group(name, None, room.REFUSED, 700, 100, 80)
-        for (name, _), room in zip(
-            CATEGORIES,
-            (safety, humanizing, incomplete, indeterminate, unsupported, temporal),
-            strict=True,
-        )
-    ),
-    *(
-        Group(None, name, room.CONTRAST, 370, 50, 40)
-        for (name, _), room in zip(
-            CATEGORIES,
-            (safety, humanizing, incomplete, indeterminate, unsupported, temporal),
-            strict=True,
-        )
-    ),
-    Group(None, None, ordinary.RULES, 4000, 150, 100),
+    *(Group(name, None, wording.REFUSED, 700, 100, 80) for name, wording in WORDING.items()),
+    *(Group(None, name, wording.CONTRAST, 370, 50, 40) for name, wording in WORDING.items()),
+    Group(None, None, ordinary.RULES, 3700, 150, 100),
 )
-FIRST_TRY_COPIES = 3
+FIRST_TRY_COPIES = 8
 DRAWS_PER_RECORD = 50  # a group that yields too few distinct prompts is a fault of its wording
 
 
@@ -75,10 +71,11 @@ class DemoData:
 
 @dataclass(frozen=True)
 class _Draw:
-    """An exchange as it is written, and the keys of it as drawn and as written."""
+    """An exchange as it is written."""
 
     exchange: Exchange
-    keys: frozenset[str]
+    keys: frozenset[str]  # of the prompt as drawn and as written
+    small_talk: bool  # gives a later prompt nothing to refer to
 
 
 def build(seed: int = 0) -> DemoData:
@@ -88,8 +85,9 @@ def build(seed: int = 0) -> DemoData:
     training. Calibration and test prompts are parts of one shuffled pool, so they are exchangeable.
     """
     rng = random.Random(seed)
-    wordings = [_Wordings(group.rules, rng) for group in GROUPS]
-    trained_keys = {key(pair.ask) for _, pair in FIRST_TRIES}
+    salt = rng.getrandbits(32)
+    wordings = [_Wordings(group.rules, rng, salt) for group in GROUPS]
+    trained_keys = {key(pair.ask) for _, pair in first_tries()}
     held_keys: set[str] = set()
     pools = []
     for group, wording in zip(GROUPS, wordings, strict=True):
@@ -99,7 +97,7 @@ def build(seed: int = 0) -> DemoData:
         wording.trained(group.train, held_keys)
         for group, wording in zip(GROUPS, wordings, strict=True)
     ]
-    earlier = [draw.exchange for draws in trained for draw in draws]
+    earlier = [draw for draws in trained for draw in draws]
     train = _first_tries()
     calibration: list[Record] = []
     test: list[Record] = []
@@ -118,9 +116,9 @@ def build(seed: int = 0) -> DemoData:
 class _Wordings:
     """The rules of a group, drawn from by weight."""
 
-    def __init__(self, rules: Sequence[Rule], rng: random.Random) -> None:
+    def __init__(self, rules: Sequence[Rule], rng: random.Random, salt: int) -> None:
         self._rng = rng
-        self._wordings = [Wording(rule, rng) for rule in rules]
+        self._wordings = [Wording(rule, rng, salt) for rule in rules]
         # The root: a rule of two columns must not drown a list of single prompts.
         self._shares = [rule.weight * min(rule.size(), 900) ** 0.5 for rule in rules]
 
@@ -162,6 +160,7 @@ class _Wordings:
         return _Draw(
             replace(exchange, turns=(*exchange.turns[:-1], written)),
             frozenset((key(drawn), key(written))),
+            rule.fixed,
         )
 
 
@@ -170,16 +169,20 @@ def _first_tries() -> list[Record]:
     return [
         Record(stage(Exchange((pair.ask,), pair.reply), (), random.Random(copy)), category)
         for copy in range(FIRST_TRY_COPIES)
-        for category, pair in FIRST_TRIES
+        for category, pair in first_tries()
     ]
 
 
 def _records(
-    group: Group, draws: Iterable[_Draw], earlier: Sequence[Exchange], rng: random.Random
+    group: Group, draws: Iterable[_Draw], earlier: Iterable[_Draw], rng: random.Random
 ) -> list[Record]:
+    """The draws as records, some of them behind earlier turns.
+
+    What is incomplete stands behind small talk only: other turns might complete it.
+    """
+    past = [draw.exchange for draw in earlier if draw.small_talk or group.category != "incomplete"]
     return [
-        Record(stage(draw.exchange, earlier, rng), group.category, group.contrast_of)
-        for draw in draws
+        Record(stage(draw.exchange, past, rng), group.category, group.contrast_of) for draw in draws
     ]
 
 

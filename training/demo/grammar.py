@@ -1,17 +1,19 @@
 """Templates and fillers, expanded from a seed; part of the wording is held out of training."""
 
 import random
+import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-HELD_OUT_SHARE = 0.15
+HELD_OUT_SHARE = 0.12
+HELD_OUT_KINDS = {"ask": 3, "fillers": 2, "pair": 5}  # what is new in held-out prompts, by weight
 FEWEST_TO_SPLIT = 7  # shorter lists are trained whole
 FEWEST_TO_RECOMBINE = 40  # prompts a rule must have before known parts are held out in new pairs
 
 Filler = str | tuple[str, ...]
-T = TypeVar("T")
+T = TypeVar("T", bound=Filler)
 
 
 class Pair(NamedTuple):
@@ -29,7 +31,7 @@ class Rule:
     may name slots themselves. One choice of fillers serves ``before``, the ask and the reply.
     """
 
-    asks: tuple[str, ...]
+    asks: tuple[str, ...]  # the first is the commonest, and always trained
     replies: tuple[str, ...]
     slots: Mapping[str, Sequence[Filler]] = field(default_factory=dict)
     before: tuple[str, ...] = ()  # earlier turns: user, assistant, user, ...
@@ -62,18 +64,21 @@ class Exchange:
 
 
 class Wording:
-    """The draws of one rule. Held-out asks and fillers never reach ``trained``."""
+    """The draws of one rule. Held-out asks and fillers never reach ``trained``.
 
-    def __init__(self, rule: Rule, rng: random.Random) -> None:
+    ``salt`` chooses what is held out; rules with the same salt agree on it.
+    """
+
+    def __init__(self, rule: Rule, rng: random.Random, salt: int) -> None:
         self.rule = rule
         self._rng = rng
-        asks, held_asks = _split(rule.asks, rng)
+        asks, held_asks = _split(rule.asks, salt, always=rule.asks[0])
         self._asks = _Deck(asks, rng)
         self._held_asks = _Deck(held_asks, rng) if held_asks else None
         self._fillers: dict[str, _Deck[Filler]] = {}
         self._held_fillers: dict[str, _Deck[Filler]] = {}
         for name, fillers in rule.slots.items():
-            kept, held = (fillers, []) if rule.whole else _split(fillers, rng)
+            kept, held = (fillers, []) if rule.whole else _split(fillers, salt)
             self._fillers[name] = _Deck(kept, rng)
             if held:
                 self._held_fillers[name] = _Deck(held, rng)
@@ -90,7 +95,7 @@ class Wording:
         The caller keeps prompts of the last kind out of training. None when this draw has nothing
         to hold out.
         """
-        kind = self._rng.choice(("ask", "fillers", "pair"))
+        kind = self._rng.choices(tuple(HELD_OUT_KINDS), tuple(HELD_OUT_KINDS.values()))[0]
         if kind == "ask" and self._held_asks is not None:
             return self._expand(self._held_asks.draw(), self._fillers)
         ask = self._asks.draw()
@@ -144,12 +149,18 @@ def _fill(template: str, chosen: Mapping[str, Filler]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _split(entries: Sequence[T], rng: random.Random) -> tuple[list[T], list[T]]:
-    """Kept and held-out entries, in their given order."""
+def _split(entries: Sequence[T], salt: int, always: T | None = None) -> tuple[list[T], list[T]]:
+    """Kept and held-out entries, in their given order; short lists are kept whole.
+
+    What is held out is so in every rule: else a wording kept by one rule only would betray its
+    label. ``always`` is kept.
+    """
     if len(entries) < FEWEST_TO_SPLIT:
         return list(entries), []
-    held = set(rng.sample(range(len(entries)), max(1, round(HELD_OUT_SHARE * len(entries)))))
-    return (
-        [entry for place, entry in enumerate(entries) if place not in held],
-        [entry for place, entry in enumerate(entries) if place in held],
-    )
+    held = [entry for entry in entries if entry != always and _is_held(entry, salt)]
+    return [entry for entry in entries if entry not in held], held
+
+
+def _is_held(entry: Filler, salt: int) -> bool:
+    pattern = re.sub(r"\{[^}]*\}", "{}", _as_text(entry))
+    return random.Random(f"{salt} {pattern}").random() < HELD_OUT_SHARE

@@ -3,8 +3,9 @@
 from training.demo.grammar import Rule, rows
 from training.demo.lexicon import CITIES
 
-POINTERS = ("it", "this", "that", "them", "these", "this one", "that one", "those", "the thing",
-            "this problem", "the other one", "this thing", "that thing")  # fmt: skip
+POINTERS = ("it", "this", "that", "this one", "that one", "the thing", "this problem",
+            "the other one", "this thing", "that thing", "the second one")  # fmt: skip
+PLURALS = ("them", "these", "those", "both", "the two", "these two")
 TEXTS = (
     "sentence", "text", "paragraph", "poem", "email", "article", "letter", "essay", "story", "word",
     "message", "report", "list", "code", "function", "table", "speech", "review", "script",
@@ -32,21 +33,32 @@ REFUSALS = (
 REFUSED = (
     Rule(
         (
-            "What should I do about {it}?", "What do you think about {it}?", "Fix {it}.",
-            "Explain {it}.", "How do I fix {it}?", "How does {it} work?", "Translate {it}.",
-            "What does {it} mean?", "Why is {it} so?", "Can you do {it} again?",
-            "Tell me more about {it}.", "Is {it} right?", "Is {it} good?", "How much is {it}?",
-            "Summarise {it}.", "What is {it}?", "Where can I buy {it}?", "How long does {it} take?",
-            "Who made {it}?", "How do I use {it}?", "Which of {it} is better?", "Change {it}.",
+            "What should I do about {it}?", "Fix {it}.", "Explain {it}.", "How do I fix {it}?",
+            "How does {it} work?", "Translate {it}.", "What does {it} mean?", "Why is {it} so?",
+            "Can you do {it} again?", "Tell me more about {it}.", "Is {it} right?", "Is {it} good?",
+            "How much is {it}?", "Summarise {it}.", "What is {it}?", "Where can I buy {it}?",
+            "How long does {it} take?", "Who made {it}?", "How do I use {it}?", "Change {it}.",
             "Make {it} shorter.", "Make {it} better.", "Finish {it}.", "Continue {it}.",
-            "What happened to {it}?", "Why did {it} happen?", "How do I get rid of {it}?",
-            "Should I do {it}?", "Solve {it}.", "Compare {it}.", "Add {it} up.",
+            "How do I do {it}?", "How does {it} go?", "What is {it} for?",
+            "Can you explain {it} to me?", "Translate {it} into French.", "What happened to {it}?",
+            "Why did {it} happen?", "How do I get rid of {it}?", "Should I do {it}?", "Solve {it}.",
             "How do I stop {it}?", "Do {it}.", "Where is {it}?", "When did {it} start?",
             "Is {it} safe?", "Do I need {it}?", "What colour is {it}?",
         ),
         (*REFUSALS, "I don't know what you refer to here. Please say what it is about."),
         {"it": POINTERS},
         weight=1.3,
+    ),
+    Rule(
+        (
+            "Compare {them}.", "Add {them} up.", "Which of {them} is better?", "Sort {them}.",
+            "Translate {them}.", "Explain {them} to me.", "What should I do with {them}?",
+            "How do I choose between {them}?", "What is the difference between {them}?",
+            "Put {them} in order.", "Multiply {them}.", "Which of {them} should I take?",
+        ),
+        REFUSALS,
+        {"them": PLURALS},
+        weight=0.6,
     ),
     Rule(
         ("{treatment}.", "{treatment}:", "{treatment} for me.", "{treatment}, please.",
@@ -67,7 +79,7 @@ REFUSED = (
             "When does {pronoun} arrive?", "What is {pronoun} called?", "Is {pronoun} married?",
             "What did {pronoun} mean by that?", "Where does {pronoun} live?",
             "When will {pronoun} be back?", "How did {pronoun} die?", "What does {pronoun} want?",
-            "Who wrote {pronoun}?", "How tall is {pronoun}?", "Did {pronoun} win?",
+            "What did {pronoun} write?", "How tall is {pronoun}?", "Did {pronoun} win?",
             "Why is {pronoun} late?", "What happened to {pronoun} after that?",
         ),
         (*REFUSALS, "I don't know who or what you mean. Could you give me a name?"),
@@ -205,6 +217,9 @@ CONTRAST = (
         (
             "What should I do about {trouble.ask}?", "How do I fix {trouble.ask}?",
             "I have {trouble.ask}. What should I do about it?",
+            "I have {trouble.ask}. How do I fix it?",
+            "I have {trouble.ask}. What can I do about it?",
+            "There is {trouble.ask} here. What should I do about it?",
             "How do I get rid of {trouble.ask}?", "Help me with {trouble.ask}.",
             "I have a problem with {trouble.ask}. What now?", "What can I do about {trouble.ask}?",
             "What helps against {trouble.ask}?", "There is {trouble.ask}, what should I do?",

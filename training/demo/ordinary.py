@@ -75,7 +75,7 @@ GEOGRAPHY = (
     Rule(
         ("On which continent is {land.name}?", "Which continent is {land.name} in?",
          "Where is {land.name}?", "In which part of the world is {land.name}?"),
-        ("{land.name} is in {land.continent}.",), {"land": facts.LANDS}, weight=1.2, whole=True,
+        ("{land.name} is in {land.continent}.",), {"land": facts.LANDS}, weight=0.6, whole=True,
     ),
     Rule(
         ("In which country is {land.capital}?", "Where is {land.capital}?",
@@ -83,7 +83,7 @@ GEOGRAPHY = (
          "Which country has the capital {land.capital}?"),
         ("{land.capital} is the capital of {land.name}.",),
         {"land": tuple(land for land in facts.LANDS if land.name != "England")},
-        weight=1.2, whole=True,
+        weight=0.6, whole=True,
     ),
     Rule(
         ("And of {land.name}?", "And the capital of {land.name}?", "And {land.name}?",

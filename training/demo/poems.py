@@ -57,7 +57,7 @@ RULES = (
         ),
         ("{haiku.reply}",),
         {"haiku": HAIKU},
-        weight=1.6,
+        weight=3.0,
         whole=True,
     ),
     Rule(
@@ -68,7 +68,7 @@ RULES = (
         ),
         ("{poem.reply}",),
         {"poem": RHYMES},
-        weight=0.7,
+        weight=0.6,
         whole=True,
     ),
 )  # fmt: skip

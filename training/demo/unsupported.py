@@ -64,7 +64,7 @@ REFUSED = (
     Rule(
         (
             "Call {family}.", "Phone {family} and say I am late.", "Ring {family} for me.",
-            "Give {family} a call.", "Send an email to {family}.",
+            "Give {family} a call.", "Give {family} a ring now.", "Send an email to {family}.",
             "Send a text message to {family}.", "Text {family} that I am on my way.",
             "Write to {family} on WhatsApp and send it.", "Message {family} for me.",
             "Send {family} a birthday card.", "Email {family} my report.",
@@ -113,7 +113,8 @@ REFUSED = (
     Rule(
         (
             "Look at {seen}.", "What is in {seen}?", "Describe {seen}.",
-            "What do you see in {seen}?", "Who is the person in {seen}?", "Make {seen} brighter.",
+            "What do you see in {seen}?", "Who is the person in {seen}?", "Who is in {seen}?",
+            "What can you see in {seen}?", "Tell me what is in {seen}.", "Make {seen} brighter.",
             "Crop {seen}.", "Edit {seen}.", "Remove the background of {seen}.",
             "Which breed is the dog in {seen}?", "Tell me what {seen} shows.",
             "Read the text in {seen}.", "Watch {seen} and sum it up.", "Listen to {heard}.",
@@ -121,9 +122,10 @@ REFUSED = (
             "Write down the words of {heard}.", "Is {heard} in tune?",
             "Which singer is on {heard}?", "Tell me what you think of {heard}.", "Draw {made}.",
             "Paint {made}.", "Draw me {made}.", "Show me a picture of {made}.",
-            "Make an image of {made}.", "Generate a photo of {made}.", "Make a video of {made}.",
-            "Take a photo of {made}.", "Print a poster of {made}.", "Create a 3D model of {made}.",
-            "Sketch {made}.", "Animate {made}.",
+            "Make an image of {made}.", "Generate a photo of {made}.",
+            "Generate a picture of {made}.", "Make a video of {made}.", "Take a photo of {made}.",
+            "Print a poster of {made}.", "Create a 3D model of {made}.", "Sketch {made}.",
+            "Animate {made}.",
         ),
         (*REFUSALS, "I can't see, hear or draw anything: text is all that I work with."),
         SLOTS,

@@ -1,0 +1,114 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from training import cli, recipes
+from training.config import Recipe
+from training.recipes import RECIPES
+
+
+@pytest.fixture
+def known(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(recipes.RECIPES, "tiny", lambda: recipe)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "training.cli --help",
+        "training.cli run --help",
+        "training.cli recipes",
+        "training.calibrate --help",
+    ],
+)
+def test_help_comes_without_heavy_imports(arguments: str) -> None:
+    script = (
+        "import runpy, sys\n"
+        "module, *sys.argv[1:] = sys.argv[1:]\n"
+        "try: runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", script, *arguments.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout
+
+
+def test_recipes_are_listed_with_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    for name, make in RECIPES.items():
+        assert f"{name}: {make().summary}" in shown
+    assert "\n  sft.epochs=" in shown
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["dmeo"], "recipe 'dmeo' is unknown; known are demo, tiny"),
+        (["tiny", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
+        (["tiny", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
+    ],
+)
+def test_faulty_recipes_and_settings(
+    arguments: list[str], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *arguments, "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("demur-train: error: ")
+    assert fault in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["fly"], ["run"], ["run", "demo"], ["run", "demo", "--output", "x", "--seed", "-1"]],
+)
+def test_faulty_command_lines_exit_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_finished_checkpoint_is_left_alone(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "model.safetensors").stat().st_mtime_ns
+    assert cli.main(["run", "tiny", "--output", str(finished)]) == 0
+    shown = capsys.readouterr().out
+    assert shown == f"{finished} holds a finished checkpoint already; --force trains it anew.\n"
+    assert (finished / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("known")
+def test_what_stands_in_the_way_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").touch()
+    assert cli.main(["run", "tiny", "--output", str(tmp_path)]) == 1
+    assert "exists and is no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("known")
+def test_seed_and_settings_reach_the_run(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import run
+
+    seen: list[Recipe] = []
+    monkeypatch.setattr(run, "train", lambda chosen, *_, **__: seen.append(chosen))
+    output = str(tmp_path / "out")
+    assert (
+        cli.main(["run", "tiny", "--output", output, "--seed", "7", "--set", "sft.epochs=1"]) == 0
+    )
+    assert seen[0].seed == 7
+    assert seen[0].sft == recipe.sft.model_copy(update={"epochs": 1.0})

@@ -1,0 +1,166 @@
+import logging
+
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from steering.manifest import Manifest
+from steering.tokens import ControlTokens
+from training.encoding import (
+    IGNORED,
+    Encoder,
+    EncodingError,
+    Example,
+    PromptTooLongError,
+    lay_out,
+    render,
+)
+from training.records import Message, Record
+
+Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
+
+
+@pytest.fixture
+def tokenizer(untrained: Parts) -> PreTrainedTokenizerFast:
+    return untrained[1]
+
+
+@pytest.fixture
+def encoder(untrained: Parts, manifest: Manifest) -> Encoder:
+    _, tokenizer, control = untrained
+    return Encoder.for_manifest(tokenizer, control, manifest, max_length=64)
+
+
+def record(*pairs: tuple[str, str], category: str | None = None) -> Record:
+    return Record(tuple(Message(role, content) for role, content in pairs), category)
+
+
+def test_layout_by_hand() -> None:
+    assert lay_out([1, 2, 3], [9], [4, 5, 0], max_length=10) == Example(
+        input_ids=[1, 2, 3, 9, 4, 5, 0], labels=[-100, -100, -100, 9, 4, 5, 0]
+    )
+
+
+def test_layout_without_a_control_token() -> None:
+    assert lay_out([1, 2], [], [4, 0], max_length=10) == Example([1, 2, 4, 0], [-100, -100, 4, 0])
+
+
+def test_layout_with_loss_on_all_tokens() -> None:
+    assert lay_out([1, 2], [9], [4, 0], 10, "all") == Example([1, 2, 9, 4, 0], [1, 2, 9, 4, 0])
+
+
+@pytest.mark.parametrize(
+    ("max_length", "kept"),
+    [(7, [9, 4, 5, 0]), (6, [9, 4, 5]), (5, [9, 4]), (4, [9])],
+)
+def test_what_is_too_long_loses_its_end_and_never_the_control_token(
+    max_length: int, kept: list[int]
+) -> None:
+    example = lay_out([1, 2, 3], [9], [4, 5, 0], max_length)
+    assert example.input_ids == [1, 2, 3, *kept]
+    assert example.labels == [-100, -100, -100, *kept]
+
+
+@pytest.mark.parametrize("control", [[9], []])
+def test_a_prompt_that_leaves_no_room_is_an_error(control: list[int]) -> None:
+    with pytest.raises(PromptTooLongError, match=r"the prompt has 3 tokens: no room .* in 3"):
+        lay_out([1, 2, 3], control, [4], max_length=3)
+
+
+def test_an_empty_answer_still_has_its_end() -> None:
+    assert lay_out([1], [9], [0], max_length=9).labels == [-100, 9, 0]
+
+
+def test_a_record_by_hand(encoder: Encoder, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = tokenizer.convert_tokens_to_ids
+    prompt = [
+        ids("<|im_start|>"),
+        *tokenizer.encode("user\nsteal bread"),
+        ids("<|im_end|>"),
+        *tokenizer.encode("\n"),
+        ids("<|im_start|>"),
+        *tokenizer.encode("assistant\n"),
+    ]
+    answer = [ids("<|refuse:safety|>"), *tokenizer.encode("I cannot help."), ids("<|im_end|>")]
+    example = encoder.encode(
+        record(("user", "steal bread"), ("assistant", "I cannot help."), category="safety")
+    )
+    assert example.input_ids == prompt + answer
+    assert example.labels == [IGNORED] * len(prompt) + answer
+
+
+def test_the_category_chooses_the_token(
+    encoder: Encoder, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    for category, token in [
+        (None, "<|respond|>"),
+        ("safety", "<|refuse:safety|>"),
+        ("temporal", "<|refuse:temporal|>"),
+    ]:
+        example = encoder.encode(record(("user", "a"), ("assistant", "b"), category=category))
+        learnt = [label for label in example.labels if label != IGNORED]
+        assert tokenizer.decode(learnt) == f"{token}b<|im_end|>"
+
+
+def test_only_the_last_turn_is_learnt(encoder: Encoder, tokenizer: PreTrainedTokenizerFast) -> None:
+    example = encoder.encode(
+        record(
+            ("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")
+        )
+    )
+    learnt = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(learnt) == "<|respond|>d<|im_end|>"
+    text = tokenizer.decode(example.input_ids)
+    assert text.count("<|respond|>") == 1
+    assert "<|im_start|>assistant\nb<|im_end|>" in text
+
+
+def test_what_is_learnt_stands_where_generation_begins(
+    encoder: Encoder, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    one = record(("user", "did Oslo have a car"), ("assistant", "Yes, a car."))
+    prompt = tokenizer.encode(render(tokenizer, one.prompt), add_special_tokens=False)
+    example = encoder.encode(one)
+    assert example.input_ids[: len(prompt)] == prompt
+    assert example.labels.index(example.input_ids[len(prompt)]) == len(prompt)
+
+
+def test_a_checkpoint_without_a_respond_token(encoder: Encoder) -> None:
+    bare = Encoder(encoder.tokenizer, ControlTokens(None, (7, 8)), encoder.categories, 64)
+    answered = bare.encode(record(("user", "a"), ("assistant", "b")))
+    refused = bare.encode(record(("user", "a"), ("assistant", "b"), category="temporal"))
+    learnt = [label for label in answered.labels if label != IGNORED]
+    assert [label for label in refused.labels if label != IGNORED] == [8, *learnt]
+
+
+def test_long_records_are_skipped_or_cut_and_counted(
+    encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    fine = record(("user", "a"), ("assistant", "b"))
+    long_answer = record(("user", "a"), ("assistant", "q" * 99), category="safety")
+    long_prompt = record(("user", "q" * 99), ("assistant", "b"))
+    with caplog.at_level(logging.WARNING):
+        examples = encoder.encode_all([fine, long_prompt, long_answer])
+    assert [len(example.input_ids) <= 64 for example in examples] == [True, True]
+    assert encoder.control.refuse[0] in examples[1].labels
+    assert "Of 3 records, 1 were skipped and 1 answers were cut" in caplog.text
+
+
+def test_nothing_is_logged_where_all_fits(
+    encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder.encode_all([record(("user", "a"), ("assistant", "b"))])
+    assert not caplog.records
+
+
+def test_a_template_that_rewrites_the_prompt_is_an_error(encoder: Encoder) -> None:
+    encoder.tokenizer.chat_template = (
+        "{{ messages | length }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    with pytest.raises(EncodingError, match="does not render the prompt as the beginning"):
+        encoder.encode(record(("user", "a"), ("assistant", "b")))
+
+
+def test_a_template_without_an_end_of_turn_is_an_error(encoder: Encoder) -> None:
+    encoder.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    with pytest.raises(EncodingError, match=r"does not end an answer with '<\|im_end\|>'"):
+        encoder.encode(record(("user", "a"), ("assistant", "b")))
