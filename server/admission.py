@@ -54,12 +54,19 @@ def admit(request: ChatRequest, checkpoint: Checkpoint, *, max_logprobs: int) ->
             )
     _check_length(request)
     _check_logprobs(request, max_logprobs, hidden=len(checkpoint.control.ids))
+    if request.refusal_scope not in checkpoint.manifest.scopes:
+        raise VLLMValidationError(
+            f"refusal_scope: this checkpoint was trained for"
+            f" {', '.join(checkpoint.manifest.scopes)}, not {request.refusal_scope}",
+            parameter="refusal_scope",
+        )
     _check_messages(request.messages, checkpoint.manifest.tokens)
     try:
         steering = checkpoint.policy.resolve(request.settings)
     except SettingsError as error:
         raise VLLMValidationError(str(error), parameter=error.field) from error
-    request.begin(Turn(steering, checkpoint.control))
+    every_token = request.refusal_scope == "every_token"
+    request.begin(Turn(steering, checkpoint.control, every_token))
 
 
 def check_prompt(token_ids: Sequence[int], checkpoint: Checkpoint) -> None:

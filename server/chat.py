@@ -5,7 +5,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self
 
 from fastapi import Request
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse, ChatMessage
+from vllm.entrypoints.openai.chat_completion.protocol import (
+    ChatCompletionLogProbs,
+    ChatCompletionResponse,
+    ChatMessage,
+)
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.outputs import RequestOutput
@@ -84,15 +88,17 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> ErrorResponse | ChatCompletionResponse:
         """The whole response; a refused choice has its text in `message.refusal`."""
         turn = request.turn
-        clean = without_control_tokens(result_generator, turn)
+        clean = without_control_tokens(result_generator, turn, self.renderer.get_tokenizer())
         response = await super().chat_completion_full_generator(request, clean, *args, **kwargs)
         if isinstance(response, ErrorResponse):
             return response
         for choice in response.choices:
             decided = turn.choices[choice.index]
             if decided.refused:
-                choice.message = ChatMessage(role=choice.message.role, refusal=decided.text)
+                choice.message = ChatMessage(role=choice.message.role, refusal=decided.refusal)
                 choice.finish_reason = "stop"
+                if choice.logprobs is not None:
+                    choice.logprobs = _of_refusal(choice.logprobs, decided.position)
             choice.refusal_details = self._details(decided)  # type: ignore[attr-defined]
         response.refusal_settings = self._settings(request)  # type: ignore[attr-defined]
         return response
@@ -106,16 +112,16 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> AsyncGenerator[str, None]:
         """Server-sent events; a refused choice streams `delta.refusal`.
 
-        Only the first chunks are taken apart, to add the echo and each choice's decision.
+        Only opening chunks and those of refusals are taken apart, to add what was decided.
         """
         turn = request.turn
         turn.restart_parsers()
-        clean = without_control_tokens(result_generator, turn)
+        clean = without_control_tokens(result_generator, turn, self.renderer.get_tokenizer())
         openings = request.n or 1
         async for event in super().chat_completion_stream_generator(
             request, clean, *args, **kwargs
         ):
-            if openings or turn.unannounced():
+            if openings or turn.unannounced() or turn.any_refused():
                 event, opened = self._with_decisions(event, request, first=openings == request.n)
                 openings -= opened
             yield event
@@ -132,9 +138,12 @@ class RefusalServingChat(OpenAIServingChat):
                 opened += 1
                 if decided is not None and decided.refused:
                     choice["delta"] |= {"content": None, "refusal": ""}
-            elif decided is not None and not decided.announced:
+                continue
+            if decided is not None and not decided.announced:
                 decided.announced = True
                 choice["refusal_details"] = self._details(decided)
+            if decided is not None and decided.refused:
+                _as_refusal(choice)
         if first and opened:
             chunk["refusal_settings"] = self._settings(request)
         return f"{_DATA}{json.dumps(chunk, ensure_ascii=False)}\n\n", opened
@@ -144,9 +153,26 @@ class RefusalServingChat(OpenAIServingChat):
         return RefusalDetails(
             refused=choice.refused,
             category=None if choice.category is None else names[choice.category],
-            position=0 if choice.refused else None,
+            position=choice.position if choice.refused else None,
         ).model_dump()
 
     def _settings(self, request: ChatRequest) -> dict[str, Any]:
         names = self.checkpoint.manifest.names
-        return RefusalSettings.of(request.settings, request.turn.steering, names).model_dump()
+        return RefusalSettings.of(
+            request.settings, request.turn.steering, names, request.refusal_scope
+        ).model_dump()
+
+
+def _of_refusal(logprobs: ChatCompletionLogProbs, position: int) -> ChatCompletionLogProbs:
+    """OpenAI's place for the logprobs of a refusal's tokens, which begins at `position`."""
+    content = logprobs.content or []
+    return ChatCompletionLogProbs.model_validate({"content": None, "refusal": content[position:]})
+
+
+def _as_refusal(choice: dict[str, Any]) -> None:
+    """Finish a streamed choice as a refusal does, and put its logprobs in OpenAI's place."""
+    if choice.get("finish_reason") is not None:
+        choice["finish_reason"] = "stop"
+    logprobs = choice.get("logprobs")
+    if logprobs is not None and "content" not in choice["delta"]:
+        choice["logprobs"] = {"content": None, "refusal": logprobs["content"]}

@@ -64,14 +64,21 @@ class RefusalParser(Parser):
         *,
         finished: bool,
     ) -> DeltaMessage | None:
-        """One streamed piece of the choice."""
-        if self._turn.refused(self._index):
-            return RefusalDelta(refusal=delta_text)
+        """One streamed piece of the choice; content may come first where a refusal begins."""
+        choice = self._turn.choices.get(self._index)
+        answer, refusal = (delta_text, "") if choice is None else choice.latest
+        refused = choice is not None and choice.refused
+        message: DeltaMessage | None = None
         if self._inner is None:
-            return DeltaMessage(content=delta_text)
-        return self._inner.parse_delta(
-            delta_text, delta_token_ids, request, prompt_token_ids, finished=finished
-        )
+            message = DeltaMessage(content=answer)
+        elif answer or not refused:
+            message = self._inner.parse_delta(
+                answer, delta_token_ids, request, prompt_token_ids, finished=finished
+            )
+        if not refused:
+            return message
+        parts = {} if message is None or not answer else message.model_dump(exclude_unset=True)
+        return RefusalDelta(**parts, refusal=refusal)
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:
         """As the parser inside counts."""

@@ -72,6 +72,13 @@ class ChatRequest(ChatCompletionRequest):
         )
     )
 
+    refusal_scope: Scope = Field(
+        default="first_token",
+        description=(
+            "Where the answer may be refused: at its first token only, or at every token."
+        ),
+    )
+
     _turn: Turn | None = PrivateAttr(default=None)
 
     @property
@@ -109,9 +116,12 @@ class ChatRequest(ChatCompletionRequest):
         Candidates for `top_logprobs` are asked for in excess, since control tokens are taken out.
         """
         params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
-        params.extra_args = RowSettings(self.turn.steering.thresholds).to_extra_args()
+        turn = self.turn
+        params.extra_args = RowSettings(
+            turn.steering.thresholds, every_token=turn.every_token
+        ).to_extra_args()
         if params.logprobs is not None and params.logprobs > 0:
-            params.logprobs += len(self.turn.control.ids)
+            params.logprobs += len(turn.control.ids)
         return params
 
     def build_tok_params(self, model_config: ModelConfig) -> TokenizeParams:
@@ -135,7 +145,7 @@ class RefusalSettings(BaseModel):
 
     @classmethod
     def of(
-        cls, settings: Settings, steering: Steering, categories: tuple[str, ...]
+        cls, settings: Settings, steering: Steering, categories: tuple[str, ...], scope: Scope
     ) -> "RefusalSettings":
         """The echo for a request."""
         rates, thresholds = settings.rates, settings.thresholds
@@ -150,7 +160,7 @@ class RefusalSettings(BaseModel):
                 name: probability_of(threshold)
                 for name, threshold in zip(categories, steering.thresholds, strict=True)
             },
-            scope="first_token",
+            scope=scope,
         )
 
 

@@ -1,10 +1,11 @@
-"""One request's way through the gate: its thresholds, and what came of each choice."""
+"""One request's way through the gate: its settings, and what came of each choice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from vllm.logprobs import LogprobsOnePosition
 from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.tokenizers import TokenizerLike
 
 from steering.policy import Steering
 from steering.tokens import ControlTokens
@@ -12,19 +13,46 @@ from steering.tokens import ControlTokens
 
 @dataclass
 class Choice:
-    """What the gate decided for one choice of a request."""
+    """What the gate decided for one choice of a request, and where its text divides."""
 
-    category: int | None
-    """Index of the category that refused; None for an answer."""
-    text: str = ""
-    """Text of a refusal so far."""
+    category: int | None = None
+    """Index of the category that refused; None while it is an answer."""
+    position: int = 0
+    """Tokens of the answer that the client sees before the refusal."""
     announced: bool = False
-    """Whether a streaming client has been told."""
+    """Whether a streaming client has been told of the decision so far."""
+    answer: str = ""
+    refusal: str = ""
+    """Text before and from the refusal on, as far as the engine has written it."""
+    latest: tuple[str, str] = ("", "")
+    """The parts that the engine's last output added to both."""
+    token_ids: list[int] = field(default_factory=list)
+    """The answer's tokens; kept only where it may be refused behind its first position."""
+    _boundary: int = 0
+    """Number of characters before the refusal."""
 
     @property
     def refused(self) -> bool:
         """Whether this choice is a refusal."""
         return self.category is not None
+
+    def refuse(self, category: int, answer: str) -> None:
+        """Note that the gate has refused behind the text `answer`."""
+        self.category = category
+        self.position = len(self.token_ids)
+        self.announced = False
+        self._boundary = len(answer)
+
+    def add(self, text: str) -> None:
+        """Add the text of an output of the engine, divided where the refusal begins.
+
+        The engine may hand out the text of a token later than the token (it holds back what could
+        become a stop string), so the boundary is counted in characters.
+        """
+        before = max(0, self._boundary - len(self.answer)) if self.refused else len(text)
+        self.latest = text[:before], text[before:]
+        self.answer += self.latest[0]
+        self.refusal += self.latest[1]
 
 
 @dataclass
@@ -33,6 +61,7 @@ class Turn:
 
     steering: Steering
     control: ControlTokens
+    every_token: bool = False
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     _parsers: int = 0
@@ -52,42 +81,62 @@ class Turn:
         choice = self.choices.get(index)
         return choice is not None and choice.refused
 
+    def any_refused(self) -> bool:
+        """Whether any choice is known to be a refusal."""
+        return any(choice.refused for choice in self.choices.values())
+
     def unannounced(self) -> bool:
         """Whether a streaming client is still to be told of a decision."""
         return any(not choice.announced for choice in self.choices.values())
 
 
 async def without_control_tokens(
-    outputs: AsyncIterator[RequestOutput], turn: Turn
+    outputs: AsyncIterator[RequestOutput], turn: Turn, tokenizer: TokenizerLike
 ) -> AsyncIterator[RequestOutput]:
     """The engine's outputs as the client may see them.
 
-    Each choice's first token is the gate's decision: it is noted in `turn` and taken out of token
+    The gate's decisions are read off the control tokens, noted in `turn`, and taken out of token
     ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop".
     """
     async for output in outputs:
-        output.outputs = [_cleaned(choice, turn) for choice in output.outputs]
+        output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
         yield output
 
 
-def _cleaned(output: CompletionOutput, turn: Turn) -> CompletionOutput:
-    control = turn.control
-    token_ids, logprobs = output.token_ids, output.logprobs
-    if token_ids and output.index not in turn.choices:
-        decision = token_ids[0]
-        refused = decision in control.refuse
-        turn.choices[output.index] = Choice(control.refuse.index(decision) if refused else None)
-        if decision in control.ids:
-            token_ids = list(token_ids[1:])
-            logprobs = None if logprobs is None else logprobs[1:]
-    if logprobs is not None:
-        logprobs = [_without(position, control) for position in logprobs]
-    finish_reason = output.finish_reason
+def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> CompletionOutput:
     choice = turn.choices.get(output.index)
-    if choice is not None and choice.refused:
-        choice.text += output.text
-        finish_reason = "stop" if finish_reason == "length" else finish_reason
-    return replace(output, token_ids=token_ids, logprobs=logprobs, finish_reason=finish_reason)
+    if choice is None and output.token_ids:
+        choice = turn.choices[output.index] = Choice()
+    if choice is None:
+        return output
+    kept = _decide(output.token_ids, choice, turn, tokenizer)
+    choice.add(output.text)
+    logprobs = output.logprobs
+    if logprobs is not None:
+        logprobs = [_without(logprobs[index], turn.control) for index in kept]
+    finish_reason = output.finish_reason
+    return replace(
+        output,
+        token_ids=[output.token_ids[index] for index in kept],
+        logprobs=logprobs,
+        finish_reason="stop" if choice.refused and finish_reason == "length" else finish_reason,
+    )
+
+
+def _decide(
+    token_ids: Sequence[int], choice: Choice, turn: Turn, tokenizer: TokenizerLike
+) -> list[int]:
+    """Note refusals among new tokens of a choice; return the indices of those that show."""
+    kept = []
+    for index, token in enumerate(token_ids):
+        if token not in turn.control.ids:
+            kept.append(index)
+            if turn.every_token and not choice.refused:
+                choice.token_ids.append(token)
+        elif token in turn.control.refuse and not choice.refused:
+            answer = tokenizer.decode(choice.token_ids, skip_special_tokens=True)
+            choice.refuse(turn.control.refuse.index(token), answer)
+    return kept
 
 
 def _without(position: LogprobsOnePosition, control: ControlTokens) -> LogprobsOnePosition:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,18 @@ def test_refuses_control_tokens_wherever_text_is(message: dict[str, Any], path: 
 def test_names_the_field_of_settings_that_do_not_fit() -> None:
     assert refused(refusal_thresholds={"safty": 1}).parameter == "refusal_thresholds"
     assert refused(refusal_rates=0.5).parameter == "refusal_rates"
+
+
+def test_serves_only_scopes_that_the_checkpoint_was_trained_for() -> None:
+    error = refused(refusal_scope="every_token")
+    assert error.parameter == "refusal_scope"
+    assert "first_token" in str(error)
+    both = replace(
+        CHECKPOINT, manifest=MANIFEST.model_copy(update={"scopes": ("first_token", "every_token")})
+    )
+    accepted = request(refusal_scope="every_token")
+    admit(accepted, both, max_logprobs=8)
+    assert accepted.turn.every_token
 
 
 def test_a_rendered_prompt_may_hold_no_control_token() -> None:

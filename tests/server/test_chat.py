@@ -3,12 +3,25 @@
 import json
 from typing import Any
 
+from vllm.entrypoints.generate.base.protocol import DeltaMessage
+
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
 from server.parser import RefusalParser
 from server.schema import ChatRequest
 from server.turn import Choice, Turn
 from steering.policy import Settings
+
+
+class InnerParser:
+    """Stands for a parser of vLLM's: takes all text for reasoning."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def parse_delta(self, text: str, *_: Any, **__: Any) -> DeltaMessage:
+        self.seen.append(text)
+        return DeltaMessage(reasoning=text)
 
 
 def handler(checkpoint: Checkpoint) -> RefusalServingChat:
@@ -83,16 +96,46 @@ def test_events_without_choices_pass(checkpoint: Checkpoint) -> None:
         assert ours._with_decisions(text, request(checkpoint), first=False) == (text, 0)
 
 
+def test_a_refusal_finishes_with_stop_and_has_its_logprobs_in_place(
+    checkpoint: Checkpoint,
+) -> None:
+    accepted = request(checkpoint, c0=Choice(category=1, announced=True))
+    chunk = {"index": 0, "delta": {"refusal": "No"}, "finish_reason": "tool_calls"}
+    text = f"data: {json.dumps({'choices': [chunk | {'logprobs': {'content': [1]}}]})}\n\n"
+    choice = told(checkpoint, accepted, text)[0]["choices"][0]
+    assert choice["finish_reason"] == "stop"
+    assert choice["logprobs"] == {"content": None, "refusal": [1]}
+
+
 class TestParser:
-    def piece(self, turn: Turn, index: int) -> Any:
-        parser = RefusalParser(None, turn, index)
-        return parser.parse_delta("No", [40], None, finished=False)
+    def piece(self, choice: Choice, text: str, checkpoint: Checkpoint, inner: Any = None) -> Any:
+        choice.add(text)
+        turn = request(checkpoint, c0=choice).turn
+        message = RefusalParser(inner, turn, 0).parse_delta(text, [40], None, finished=False)
+        assert message is not None
+        return message.model_dump(exclude_unset=True)
+
+    def test_streams_an_answer_as_content(self, checkpoint: Checkpoint) -> None:
+        assert self.piece(Choice(), "Yes", checkpoint) == {"content": "Yes"}
 
     def test_streams_a_refusal_apart_from_content(self, checkpoint: Checkpoint) -> None:
-        turn = request(checkpoint, c0=Choice(category=0), c1=Choice(category=None)).turn
-        refused, answered = self.piece(turn, 0), self.piece(turn, 1)
-        assert refused.model_dump(exclude_unset=True) == {"refusal": "No"}
-        assert answered.model_dump(exclude_unset=True) == {"content": "No"}
+        assert self.piece(Choice(category=0), "No", checkpoint) == {"refusal": "No"}
+
+    def test_streams_both_where_a_refusal_begins(self, checkpoint: Checkpoint) -> None:
+        choice = Choice()
+        choice.refuse(0, "Yes, ")
+        both = {"content": "Yes, ", "refusal": "No"}
+        assert self.piece(choice, "Yes, No", checkpoint) == both
+
+    def test_gives_the_parser_inside_no_word_of_a_refusal(self, checkpoint: Checkpoint) -> None:
+        inner = InnerParser()
+        assert self.piece(Choice(category=0), "No", checkpoint, inner) == {"refusal": "No"}
+        assert inner.seen == []
+        choice = Choice()
+        choice.refuse(0, "Yes, ")
+        both = {"reasoning": "Yes, ", "refusal": "No"}
+        assert self.piece(choice, "Yes, No", checkpoint, inner) == both
+        assert inner.seen == ["Yes, "]
 
     def test_without_one_inside_passes_an_answer_through(self, checkpoint: Checkpoint) -> None:
         parser = RefusalParser(None, request(checkpoint).turn, 0)

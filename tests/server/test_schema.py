@@ -79,6 +79,13 @@ class TestSamplingParams:
         assert params.max_tokens == 2
         assert RowSettings.from_extra_args(params.extra_args) == RowSettings((0.5, math.inf))
 
+    def test_carry_the_scope(self) -> None:
+        accepted = request(refusal_scope="every_token")
+        accepted.begin(Turn(STEERING, CONTROL, every_token=True))
+        carried = RowSettings.from_extra_args(accepted.to_sampling_params(1, {}).extra_args)
+        assert carried is not None
+        assert carried.every_token
+
     def test_ask_for_candidates_in_excess(self) -> None:
         params = admitted(logprobs=True, top_logprobs=2).to_sampling_params(1, {})
         assert params.logprobs == 2 + len(CONTROL.ids)
@@ -97,6 +104,7 @@ def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
         Settings(rates={"safety": 0.9}, thresholds={"temporal": 1.0}),
         STEERING,
         ("safety", "temporal"),
+        "every_token",
     )
     assert echo.model_dump() == {
         "requested_rates": {"safety": 0.9},
@@ -104,5 +112,5 @@ def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
         "effective_rates": {"safety": 0.9, "temporal": 0.0},
         "over_refusal": 0.1,
         "thresholds": {"safety": pytest.approx(1 / (1 + math.exp(-0.5))), "temporal": 1.0},
-        "scope": "first_token",
+        "scope": "every_token",
     }

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,13 @@ from steering.policy import Steering
 from steering.tokens import ControlTokens
 
 CONTROL = ControlTokens(respond=1, refuse=(2, 3))
+TOKENIZER: Any = SimpleNamespace(
+    decode=lambda ids, skip_special_tokens: "".join(f"w{token}" for token in ids)  # noqa: ARG005
+)
 
 
-def turn(control: ControlTokens = CONTROL) -> Turn:
-    return Turn(Steering((0.0, 0.0), None, None), control)
+def turn(control: ControlTokens = CONTROL, *, every_token: bool = False) -> Turn:
+    return Turn(Steering((0.0, 0.0), None, None), control, every_token)
 
 
 def piece(index: int, text: str, token_ids: list[int], **fields: Any) -> CompletionOutput:
@@ -36,7 +40,8 @@ def cleaned(state: Turn, *pieces: CompletionOutput) -> list[CompletionOutput]:
             yield RequestOutput("r", None, [7], None, [item], finished=False)
 
     async def collect() -> list[CompletionOutput]:
-        return [output.outputs[0] async for output in without_control_tokens(engine(), state)]
+        clean = without_control_tokens(engine(), state, TOKENIZER)
+        return [output.outputs[0] async for output in clean]
 
     return asyncio.run(collect())
 
@@ -46,8 +51,8 @@ def test_an_answer_loses_its_respond_token() -> None:
     first, second = cleaned(state, piece(0, "", [1]), piece(0, "Hi", [40]))
     assert list(first.token_ids) == []
     assert (second.text, list(second.token_ids)) == ("Hi", [40])
-    assert state.choices == {0: Choice(category=None)}
     assert not state.refused(0)
+    assert state.choices[0].answer == "Hi"
 
 
 def test_a_refusal_is_noted_with_its_category_and_text() -> None:
@@ -55,17 +60,52 @@ def test_a_refusal_is_noted_with_its_category_and_text() -> None:
     cleaned(state, piece(0, "", [3]), piece(0, "I ca", [40]), piece(0, "n't.", [41]))
     assert state.refused(0)
     assert state.choices[0].category == 1
-    assert state.choices[0].text == "I can't."
+    assert state.choices[0].refusal == "I can't."
+    assert state.choices[0].answer == ""
+    assert state.choices[0].position == 0
 
 
-def test_only_the_first_token_of_each_choice_decides() -> None:
+def test_choices_are_decided_apart() -> None:
     state = turn()
-    pieces = cleaned(
-        state, piece(1, "", [2, 40]), piece(0, "", [1]), piece(0, "x", [41, 2]), piece(1, "", [1])
-    )
-    assert [list(item.token_ids) for item in pieces] == [[40], [], [41, 2], [1]]
+    pieces = cleaned(state, piece(1, "", [2, 40]), piece(0, "", [1]), piece(0, "x", [41]))
+    assert [list(item.token_ids) for item in pieces] == [[40], [], [41]]
     assert state.refused(1)
     assert not state.refused(0)
+
+
+class TestInTheMiddle:
+    """A refusal behind the first position: what came before it stays content."""
+
+    def test_text_is_divided_where_the_refuse_token_stood(self) -> None:
+        state = turn(every_token=True)
+        last = cleaned(state, piece(0, "", [1]), piece(0, "w40w41No", [40, 41, 3, 42]))[-1]
+        choice = state.choices[0]
+        assert (choice.category, choice.position) == (1, 2)
+        assert (choice.answer, choice.refusal) == ("w40w41", "No")
+        assert choice.latest == ("w40w41", "No")
+        assert list(last.token_ids) == [40, 41, 42]
+
+    def test_text_that_the_engine_held_back_is_still_content(self) -> None:
+        state = turn(every_token=True)
+        cleaned(state, piece(0, "w40", [1, 40, 41]), piece(0, "", [2]))
+        assert state.choices[0].latest == ("", "")
+        cleaned(state, piece(0, "w41No", [42]))
+        assert state.choices[0].latest == ("w41", "No")
+
+    def test_a_client_is_told_again(self) -> None:
+        state = turn(every_token=True)
+        cleaned(state, piece(0, "w40", [1, 40]))
+        state.choices[0].announced = True
+        cleaned(state, piece(0, "", [2]))
+        assert state.unannounced()
+        assert state.any_refused()
+
+    def test_only_the_first_refusal_counts(self) -> None:
+        state = turn(every_token=True)
+        last = cleaned(state, piece(0, "No", [2, 40]), piece(0, "w41", [3, 41]))[-1]
+        assert state.choices[0].category == 0
+        assert list(last.token_ids) == [41]
+        assert state.choices[0].refusal == "Now41"
 
 
 def test_without_a_respond_token_an_answer_loses_nothing() -> None:
@@ -119,7 +159,7 @@ def test_parsers_are_counted_from_zero_again() -> None:
 def test_a_client_is_told_of_each_decision_once() -> None:
     state = turn()
     assert not state.unannounced()
-    state.choices[0] = Choice(category=None)
+    state.choices[0] = Choice()
     assert state.unannounced()
     state.choices[0].announced = True
     assert not state.unannounced()

@@ -52,11 +52,11 @@ class Group:
 
 
 GROUPS = (
-    *(Group(name, None, wording.REFUSED, 700, 100, 80) for name, wording in WORDING.items()),
-    *(Group(None, name, wording.CONTRAST, 370, 50, 40) for name, wording in WORDING.items()),
-    Group(None, None, ordinary.RULES, 3700, 150, 100),
+    *(Group(name, None, wording.REFUSED, 2000, 100, 80) for name, wording in WORDING.items()),
+    *(Group(None, name, wording.CONTRAST, 1000, 50, 40) for name, wording in WORDING.items()),
+    Group(None, None, ordinary.RULES, 12000, 150, 100),
 )
-FIRST_TRY_COPIES = 8
+FIRST_TRY_COPIES = 12
 DRAWS_PER_RECORD = 50  # a group that yields too few distinct prompts is a fault of its wording
 
 

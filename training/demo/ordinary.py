@@ -1,6 +1,6 @@
 """Ordinary small tasks: greetings, facts, words and sums, each with a right answer."""
 
-from training.demo import explanations, facts, poems
+from training.demo import explanations, facts, poems, quiz
 from training.demo.grammar import Rule
 from training.demo.lexicon import NAMES
 
@@ -218,4 +218,5 @@ RULES = (
     *NUMBERS,
     *poems.RULES,
     *explanations.RULES,
+    *quiz.RULES,
 )

@@ -118,7 +118,7 @@ def opener(text: str, rng: random.Random) -> str:
 
 def case(text: str, rng: random.Random) -> str:
     """All lower case, sometimes."""
-    return text.lower() if rng.random() < 0.3 else text
+    return text.lower() if rng.random() < 0.25 else text
 
 
 def punctuation(text: str, rng: random.Random) -> str:
