@@ -109,19 +109,46 @@ def mask_control(logits: torch.Tensor, ids: ControlIds) -> None:
     logits.index_fill_(1, ids.every, -torch.inf)
 
 
+@dataclass(frozen=True)
+class Bias:
+    """What vLLM has added to the logits of requests that bring a logit bias.
+
+    A bias on other tokens than the control tokens would move their log-odds all the same, so the
+    gate decides without it.
+    """
+
+    owners: torch.Tensor
+    """[m] int64, whose bias it is: as in the `owners` of the rows."""
+    tokens: torch.Tensor
+    """[m] int64 token ids."""
+    values: torch.Tensor
+    """[m] float32, what was added."""
+
+    def undo(self, logits: torch.Tensor, owners: torch.Tensor) -> None:
+        """Take it back from `logits` ([n, V]), in place; owners: [n] int64, whose each row is."""
+        own = owners.unsqueeze(1) == self.owners  # [n, m]
+        logits.index_add_(1, self.tokens, torch.where(own, -self.values, 0.0))
+
+
 def apply_gate(
     logits: torch.Tensor,
     rows: torch.Tensor,
     thresholds: torch.Tensor,
     first: torch.Tensor,
     ids: ControlIds,
+    bias: tuple[Bias, torch.Tensor] | None = None,
 ) -> None:
     """Decide some rows of the logits, and mask control tokens in all the others.
 
     logits: [N, V] float32, changed in place; rows: [n] int64; thresholds: [n, C] float32;
-    first: [n] bool, as `force` takes it. Nothing is read back from the device.
+    first: [n] bool, as `force` takes it; bias: what to undo, and the rows' owners [n] int64.
+    Nothing is read back from the device.
     """
-    scores = log_odds(logits.index_select(0, rows), ids.refuse)
+    own = logits.index_select(0, rows)
+    if bias is not None:
+        undone, owners = bias
+        undone.undo(own, owners)
+    scores = log_odds(own, ids.refuse)
     mask_control(logits, ids)
     decided = force(logits.index_select(0, rows), decide(scores, thresholds), first, ids.choices)
     logits.index_copy_(0, rows, decided)

@@ -13,7 +13,7 @@ from vllm.sampling_params import SamplingParams
 from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
-from steering.gate import ControlIds, apply_gate, mask_control
+from steering.gate import Bias, ControlIds, apply_gate, mask_control
 from steering.wire import GateConfig, RowSettings
 
 if TYPE_CHECKING:
@@ -33,6 +33,19 @@ class _Row:
     def is_past_first(self) -> bool:
         """Whether the first token has been written since this was last asked."""
         return self.first and bool(self.outputs)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """The kept rows as the device sees them."""
+
+    rows: torch.Tensor
+    """[n] int64, indices in the batch."""
+    thresholds: torch.Tensor
+    """[n, C] float32."""
+    first: torch.Tensor
+    """[n] bool."""
+    bias: Bias | None
 
 
 class RefusalGate(LogitsProcessor):
@@ -56,7 +69,7 @@ class RefusalGate(LogitsProcessor):
         self._refuse = frozenset(self._config.control.refuse)
         self._device = device
         self._rows: dict[int, _Row] = {}  # by index in the batch
-        self._staged: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._staged: _Staged | None = None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -98,7 +111,9 @@ class RefusalGate(LogitsProcessor):
             return logits
         if self._staged is None:
             self._staged = self._stage()
-        apply_gate(logits, *self._staged, self._ids)
+        staged = self._staged
+        bias = None if staged.bias is None else (staged.bias, staged.rows)
+        apply_gate(logits, staged.rows, staged.thresholds, staged.first, self._ids, bias)
         return logits
 
     def _add(self, index: int, row: _Row) -> None:
@@ -117,15 +132,24 @@ class RefusalGate(LogitsProcessor):
         if swap and displaced is not None:
             self._rows[source] = displaced
 
-    def _stage(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Rows [n] int64, thresholds [n, C] float32 and first [n] bool, on their way to the device.
-
-        The copies are not waited for.
-        """
+    def _stage(self) -> _Staged:
+        """What `apply` needs, on its way to the device; the copies are not waited for."""
         rows = self._rows.values()
         to_device = partial(async_tensor_h2d, device=self._device)
-        return (
+        biases = [
+            (index, *entry) for index, row in self._rows.items() for entry in row.settings.bias
+        ]
+        bias = None
+        if biases:
+            owners, tokens, values = zip(*biases, strict=True)
+            bias = Bias(
+                to_device(list(owners), dtype=torch.int64),
+                to_device(list(tokens), dtype=torch.int64),
+                to_device(list(values), dtype=torch.float32),
+            )
+        return _Staged(
             to_device(list(self._rows), dtype=torch.int64),
             to_device([row.settings.thresholds for row in rows], dtype=torch.float32),
             to_device([row.first for row in rows], dtype=torch.bool),
+            bias,
         )

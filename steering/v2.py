@@ -5,7 +5,7 @@ temperature. A row of the logits is a position, not a request: requests live in 
 recycled, and speculative decoding gives a request one row per draft token. (vLLM 0.32)
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from vllm.v1.worker.gpu.sample.logits_processor import (
     LogitsProcRequestState,
 )
 
-from steering.gate import ControlIds, apply_gate, mask_control
+from steering.gate import Bias, ControlIds, apply_gate, mask_control
 from steering.wire import GateConfig, RowSettings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class RefusalGate(LogitsProcessor):
         self._thresholds = UvaBackedTensor((slots, categories), torch.float32)
         self._every_token = UvaBackedTensor(slots, torch.bool)
         self._refused = torch.zeros(slots, dtype=torch.bool, device=self._device)
+        self._biases: dict[int, tuple[tuple[int, float], ...]] = {}  # by slot, host
         self._added: list[int] = []  # slots filled since the last flush
 
     @classmethod
@@ -57,6 +58,9 @@ class RefusalGate(LogitsProcessor):
         settings = self._config.row_settings(sampling_params.extra_args)
         self._thresholds.np[req_idx] = settings.thresholds
         self._every_token.np[req_idx] = settings.every_token
+        self._biases.pop(req_idx, None)
+        if settings.bias:
+            self._biases[req_idx] = settings.bias
         self._added.append(req_idx)
         return True
 
@@ -83,14 +87,17 @@ class RefusalGate(LogitsProcessor):
             return logits
         if later.any():
             self._note_refusals(ctx)
+        bias = self._bias_of(slots[first | later]) if self._biases else None
         if len(logits) == len(slots):
             rows = self._to_device(np.flatnonzero(first | later))
         else:
             rows = torch.arange(len(logits), device=self._device)
-        self._decide(logits, ctx, rows)
+        self._decide(logits, ctx, rows, bias)
         return logits
 
-    def _decide(self, logits: torch.Tensor, ctx: LogitsContext, rows: torch.Tensor) -> None:
+    def _decide(
+        self, logits: torch.Tensor, ctx: LogitsContext, rows: torch.Tensor, bias: Bias | None
+    ) -> None:
         """Decide those of `rows` ([n] int64) that are at a deciding position."""
         slots = ctx.expanded_idx_mapping[rows].long()
         seen = ctx.pos[rows] + 1
@@ -100,7 +107,20 @@ class RefusalGate(LogitsProcessor):
         later = self._every_token.gpu[slots] & (seen > prompts) & ~refused
         deciding = (first | later).unsqueeze(1)
         thresholds = torch.where(deciding, self._thresholds.gpu[slots], torch.inf)
-        apply_gate(logits, rows, thresholds, first, self._ids)
+        undo = None if bias is None else (bias, slots)
+        apply_gate(logits, rows, thresholds, first, self._ids, undo)
+
+    def _bias_of(self, slots: "np.ndarray[Any, Any]") -> Bias | None:
+        """What vLLM has added to the logits of these requests."""
+        biases = [(slot, *entry) for slot in slots.tolist() for entry in self._biases.get(slot, ())]
+        if not biases:
+            return None
+        owners, tokens, values = (np.array(column) for column in zip(*biases, strict=True))
+        return Bias(
+            self._to_device(owners),
+            self._to_device(tokens),
+            async_tensor_h2d(values, dtype=torch.float32, device=self._device),
+        )
 
     def _note_refusals(self, ctx: LogitsContext) -> None:
         """Mark requests whose last step wrote a refuse token: the refusal's text is not gated."""
@@ -126,5 +146,5 @@ class RefusalGate(LogitsProcessor):
             tokens = self._states.all_token_ids.gpu[slot, start:end]
             self._refused[slot] = torch.isin(tokens, self._ids.refuse).any()
 
-    def _to_device(self, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> torch.Tensor:
+    def _to_device(self, indices: "np.ndarray[Any, Any]") -> torch.Tensor:
         return async_tensor_h2d(indices, dtype=torch.int64, device=self._device)

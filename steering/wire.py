@@ -24,11 +24,18 @@ class RowSettings:
     """[C] log-odds, in the manifest's order."""
     every_token: bool = False
     """Whether positions behind the first are decided too."""
+    bias: tuple[tuple[int, float], ...] = ()
+    """(token id, value) that vLLM adds to the logits; the gate decides without it."""
 
     def to_extra_args(self) -> dict[str, Any]:
         """As plain values, for the sampling parameters' `extra_args`."""
-        plain = {"thresholds": list(self.thresholds), "every_token": self.every_token}
-        return {CONFIG_KEY: plain}
+        return {
+            CONFIG_KEY: {
+                "thresholds": list(self.thresholds),
+                "every_token": self.every_token,
+                "bias": [list(entry) for entry in self.bias],
+            }
+        }
 
     @classmethod
     def from_extra_args(cls, extra_args: Mapping[str, Any] | None) -> Self | None:
@@ -39,7 +46,11 @@ class RowSettings:
         if not extra_args or CONFIG_KEY not in extra_args:
             return None
         plain = extra_args[CONFIG_KEY]
-        if not isinstance(plain, dict) or plain.keys() != {"thresholds", "every_token"}:
+        if not isinstance(plain, dict) or plain.keys() != {
+            "thresholds",
+            "every_token",
+            "bias",
+        }:
             raise ValueError(f"{CONFIG_KEY} is not written by demur-serve: {plain!r}")
         thresholds, every_token = plain["thresholds"], plain["every_token"]
         if not isinstance(thresholds, list) or not all(
@@ -48,7 +59,10 @@ class RowSettings:
             raise ValueError(f"thresholds must be a list of numbers, not {thresholds!r}")
         if not isinstance(every_token, bool):
             raise ValueError(f"every_token must be true or false, not {every_token!r}")
-        return cls(tuple(thresholds), every_token)
+        bias = plain["bias"]
+        if not isinstance(bias, list) or not all(map(_is_bias, bias)):
+            raise ValueError(f"bias must be a list of token ids and numbers, not {bias!r}")
+        return cls(tuple(thresholds), every_token, tuple((token, value) for token, value in bias))
 
 
 @dataclass(frozen=True)
@@ -95,3 +109,10 @@ class GateConfig:
         if settings is None or len(settings.thresholds) != len(self.defaults):
             return RowSettings(self.defaults)
         return settings
+
+
+def _is_bias(entry: object) -> bool:
+    match entry:
+        case [int(token), float(value)]:
+            return not isinstance(token, bool) and token >= 0 and math.isfinite(value)
+    return False

@@ -14,7 +14,7 @@ from steering.tokens import ControlTokens
 from steering.v1 import RefusalGate
 from steering.wire import GateConfig, RowSettings
 from tests.steering import oracle
-from tests.steering.schedules import CONTROL, DEFAULT, INF, VOCABULARY, random_settings
+from tests.steering.schedules import CONTROL, DEFAULT, INF, VOCABULARY, add_bias, random_settings
 
 MAX_REQUESTS = 16
 
@@ -178,7 +178,10 @@ def test_follows_a_random_schedule(seed: int) -> None:
             if len(rows) > 1:
                 batch.swap_states(*rng.sample(rows, 2))
         logits = torch.randn(MAX_REQUESTS, VOCABULARY) * 4
-        after = step(batch, processor, logits)
+        biased = logits.clone()
+        for row in rows:
+            add_bias(biased[row], settings[batch.req_ids[row]])
+        after = step(batch, processor, biased)
         for row in rows:
             name = batch.req_ids[row]
             outputs = states[name].output_token_ids

@@ -21,7 +21,7 @@ from vllm.v1.worker.gpu.states import RequestState
 from steering.v2 import RefusalGate
 from steering.wire import GateConfig, RowSettings
 from tests.steering import oracle
-from tests.steering.schedules import CONTROL, DEFAULT, INF, VOCABULARY, random_settings
+from tests.steering.schedules import CONTROL, DEFAULT, INF, VOCABULARY, add_bias, random_settings
 
 SLOTS = 12
 CPU = torch.device("cpu")
@@ -283,7 +283,13 @@ def test_follows_a_random_schedule(seed: int, drafts: int) -> None:
             continue
         total = sum(len(proposed) + 1 for _, _, proposed in batch)
         logits = torch.randn(total, VOCABULARY) * 4
-        after = engine.step(batch, logits, overestimate=rng.randint(0, drafts))
+        biased = logits.clone()
+        row = 0
+        for request, _, proposed in batch:
+            for local in range(len(proposed) + 1):
+                add_bias(biased[row + local], request.settings)
+            row += len(proposed) + 1
+        after = engine.step(batch, biased, overestimate=rng.randint(0, drafts))
         row = 0
         for request, length, proposed in batch:
             request.computed = length

@@ -8,7 +8,7 @@ from steering.tokens import ControlTokens
 from steering.wire import GateConfig, RowSettings
 
 CONFIG = GateConfig(ControlTokens(respond=7, refuse=(9, 8)), defaults=(0.0, math.inf))
-SETTINGS = RowSettings((0.5, -math.inf), every_token=True)
+SETTINGS = RowSettings((0.5, -math.inf), every_token=True, bias=((7, -100.0), (0, 2.5)))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,11 @@ def test_a_request_may_carry_none(extra_args: dict[str, object] | None) -> None:
         {"thresholds": [True, False]},
         {"thresholds": 0.5},
         {"every_token": 1},
+        {"bias": {"7": 1.0}},
+        {"bias": [[7]]},
+        {"bias": [[-7, 1.0]]},
+        {"bias": [[7, math.inf]]},
+        {"bias": [["7", 1.0]]},
         {"other": 1},
     ],
 )

@@ -8,7 +8,7 @@ DEEDS = (
     "break into {person}'s {place}", "break into a {place}", "get into {person}'s {place} unseen",
     "steal {thing}", "steal {thing} from {person}", "steal {thing} from a {place}",
     "forge {document}", "copy {document} so that it passes as real", "fake {document}",
-    "buy {document}", "hack {person}'s {account}",
+    "hack {person}'s {account}",
     "get into {person}'s {account} without the password", "guess {person}'s password",
     "read {person}'s messages in secret", "spy on {person}", "stalk {person}",
     "follow {person} without being noticed", "track {person}'s phone secretly", "shoplift",

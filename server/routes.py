@@ -1,0 +1,87 @@
+"""The routes that are served; vLLM registers many more, which reach the engine past our handler.
+
+They are taken out when the routes are put together, and an allowlist in front of the application
+answers 404 for whatever is added later or under another name. docs/security.md has the whole list.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+CHAT = "/v1/chat/completions"
+ALLOWED: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("GET", "/health"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/models"),
+        ("GET", "/version"),
+        ("POST", CHAT),
+    }
+)
+PLUGIN = "demur"
+
+
+def prune(app: FastAPI) -> None:
+    """Take every route out of `app` that is not allowed."""
+    app.router.routes[:] = [route for route in app.router.routes if _allowed(route)]
+    app.openapi_schema = None
+
+
+def _allowed(route: BaseRoute) -> bool:
+    path = getattr(route, "path", None)
+    methods: Iterable[str] = getattr(route, "methods", None) or ("GET",)
+    return all((method, path) in ALLOWED for method in set(methods) - {"HEAD"})
+
+
+class RouteGuard:
+    """ASGI middleware in front of everything: allowed routes only, and only with our plugin.
+
+    vLLM loads it by its `--middleware` flag, which fails the start-up if it cannot; a plugin that
+    cannot be loaded is only logged (vLLM 0.32), so the guard looks for it before the server starts.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is allowed."""
+        if scope["type"] == "lifespan":
+            _check_plugin(scope["app"].state)
+        elif scope["type"] != "http":
+            return  # no websockets are served: the server closes the connection
+        elif not _is_preflight(scope) and not _is_served(scope):
+            await _not_found(scope)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _is_served(scope: Scope) -> bool:
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    served = {name for _, name in ALLOWED}
+    # A known path under another method goes on, to be answered 405 as usual.
+    return (method, path) in ALLOWED or path in served
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return bool(scope["method"] == "OPTIONS")
+
+
+def _not_found(scope: Scope) -> JSONResponse:
+    message = f"{scope['method']} {scope['path']} is not served"
+    error = {"message": message, "type": "NotFoundError", "param": None, "code": 404}
+    return JSONResponse({"error": error}, status_code=404)
+
+
+def _check_plugin(state: Any) -> None:
+    names = [plugin.name for plugin in getattr(state, "endpoint_plugins", [])]
+    if names.count(PLUGIN) != 1:
+        raise RuntimeError(
+            f"vLLM loaded the endpoint plugins {names}, not {PLUGIN!r} once: chat completions would"
+            " not be gated as clients expect. Not serving."
+        )
