@@ -1,115 +1,159 @@
 """What is checked before a request reaches the engine."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vllm.exceptions import VLLMValidationError
+from vllm.tokenizers import TokenizerLike
 
 from server.checkpoint import Checkpoint
+from server.fields import check_fields
+from server.prompt import PromptCheck
 from server.schema import ChatRequest
 from server.turn import Turn
+from server.words import Bias, bias_of
 from steering.policy import SettingsError
 
-REFUSED_FIELDS: dict[str, Any] = {
-    "add_generation_prompt": True,
-    "allowed_token_ids": None,
-    "bad_words": [],
-    "chat_template": None,
-    "chat_template_kwargs": None,
-    "continue_final_message": False,
-    "echo": False,
-    "ec_transfer_params": None,
-    "kv_transfer_params": None,
-    "logit_bias": None,
-    "logprob_token_ids": None,
-    "min_tokens": 0,
-    "prompt_logprobs": None,
-    "response_format": None,
-    "skip_special_tokens": True,
-    "stop_token_ids": [],
-    "structured_outputs": None,
-    "thinking_token_budget": None,
-    "truncate_prompt_tokens": None,
-    "use_beam_search": False,
-    "vllm_xargs": None,
-}
-"""Fields of vLLM's request that could decide the first token in the gate's place, with the value
-that leaves it alone."""
+MAX_TEMPERATURE = 2.0
+THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
+"""Variables of chat templates that switch a model's reasoning on and off."""
 
 
-def admit(request: ChatRequest, checkpoint: Checkpoint, *, max_logprobs: int) -> None:
-    """Check a request's own fields and resolve its settings into `request.turn`.
+@dataclass(frozen=True)
+class Limits:
+    """What the running engine allows."""
 
-    max_logprobs: the engine's limit, control tokens included; -1 for none.
+    max_logprobs: int
+    """Candidates per position, control tokens included; -1 for no limit."""
+    penalties_before_gate: bool
+    """Whether the engine's sampler is Model Runner V2's, which penalises before the gate."""
 
-    Raises VLLMValidationError, which vLLM answers as a 400 that names the field.
-    """
-    for field, harmless in REFUSED_FIELDS.items():
-        value = getattr(request, field)
-        if value is not None and value not in (harmless, [], {}):
-            raise VLLMValidationError(
-                f"{field} is not supported: it could decide the first token of the answer,"
-                " which is the refusal gate's to decide",
-                parameter=field,
+
+class Admission:
+    """Checks requests for one checkpoint in one engine."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: TokenizerLike,
+        limits: Limits,
+        chat_template: str | None = None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._tokenizer = tokenizer
+        self._limits = limits
+        self._prompt = PromptCheck(tokenizer, checkpoint.control, chat_template)
+        self._markers = tuple(
+            dict.fromkeys([*checkpoint.manifest.tokens, *tokenizer.all_special_tokens])
+        )
+
+    def admit(self, request: ChatRequest) -> None:
+        """Check a request's own fields and resolve its settings into `request.turn`.
+
+        Raises VLLMValidationError, which vLLM answers as a 400 that names the field.
+        """
+        check_fields(dict(request), request.model_extra or {})
+        self._check_bounds(request)
+        self._check_scope(request)
+        _check_texts(request, self._markers)
+        try:
+            steering = self._checkpoint.policy.resolve(request.settings)
+        except SettingsError as error:
+            raise VLLMValidationError(str(error), parameter=error.field) from error
+        request.begin(
+            Turn(
+                steering,
+                self._checkpoint.control,
+                every_token=request.refusal_scope == "every_token",
+                bias=self._bias(request),
             )
-    _check_length(request)
-    _check_logprobs(request, max_logprobs, hidden=len(checkpoint.control.ids))
-    if request.refusal_scope not in checkpoint.manifest.scopes:
-        raise VLLMValidationError(
-            f"refusal_scope: this checkpoint was trained for"
-            f" {', '.join(checkpoint.manifest.scopes)}, not {request.refusal_scope}",
-            parameter="refusal_scope",
-        )
-    _check_messages(request.messages, checkpoint.manifest.tokens)
-    try:
-        steering = checkpoint.policy.resolve(request.settings)
-    except SettingsError as error:
-        raise VLLMValidationError(str(error), parameter=error.field) from error
-    every_token = request.refusal_scope == "every_token"
-    request.begin(Turn(steering, checkpoint.control, every_token))
-
-
-def check_prompt(token_ids: Sequence[int], checkpoint: Checkpoint) -> None:
-    """Raise VLLMValidationError if the rendered prompt holds a control token.
-
-    The last line of defence: text reaches the prompt by more ways than messages' contents.
-    """
-    found = set(checkpoint.control.ids).intersection(token_ids)
-    if found:
-        raise VLLMValidationError(
-            "the rendered prompt holds a control token of this model"
-            f" (ids {', '.join(map(str, sorted(found)))}), which only the model may write",
-            parameter="messages",
         )
 
+    def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any] | None) -> None:
+        """Check a rendered prompt; raises VLLMValidationError."""
+        self._prompt.check(token_ids, kwargs or {})
 
-def _check_length(request: ChatRequest) -> None:
-    for field in ("max_completion_tokens", "max_tokens"):
-        value = getattr(request, field)
-        if value is not None and value < 1:
-            raise VLLMValidationError(
-                f"{field} must be at least 1, not {value}", parameter=field, value=value
+    def _bias(self, request: ChatRequest) -> Bias:
+        return bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
+
+    def _check_scope(self, request: ChatRequest) -> None:
+        scopes = self._checkpoint.manifest.scopes
+        if request.refusal_scope not in scopes:
+            _refuse(
+                "refusal_scope",
+                f"must be {' or '.join(scopes)}, what this checkpoint was trained for, not"
+                f" {request.refusal_scope}",
+            )
+        constrained = _constrained(request)
+        if constrained is not None and self._checkpoint.control.respond is None:
+            _refuse(constrained, "cannot be served: this checkpoint has no respond token")
+        if constrained is not None and request.refusal_scope == "every_token":
+            _refuse(
+                constrained,
+                "goes with refusal_scope first_token only: a refusal in the middle would not be"
+                " what the grammar allows",
             )
 
+    def _check_bounds(self, request: ChatRequest) -> None:
+        for field in ("max_completion_tokens", "max_tokens"):
+            value = getattr(request, field)
+            if value is not None and value < 1:
+                _refuse(field, f"must be at least 1, not {value}")
+        if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:
+            _refuse("temperature", f"must be between 0 and 2, not {request.temperature}")
+        self._check_logprobs(request.top_logprobs or 0)
+        if self._limits.penalties_before_gate:
+            _check_penalties(request)
+        unknown = (request.chat_template_kwargs or {}).keys() - THINKING_KWARGS
+        if unknown:
+            _refuse(
+                "chat_template_kwargs",
+                f"may hold {' and '.join(sorted(THINKING_KWARGS))}, not {sorted(unknown)[0]!r}",
+            )
 
-def _check_logprobs(request: ChatRequest, max_logprobs: int, *, hidden: int) -> None:
-    allowed = max_logprobs - hidden
-    if max_logprobs != -1 and not 0 <= (request.top_logprobs or 0) <= allowed:
-        raise VLLMValidationError(
-            f"top_logprobs must be between 0 and {allowed}, not {request.top_logprobs}",
-            parameter="top_logprobs",
-        )
+    def _check_logprobs(self, asked: int) -> None:
+        if self._limits.max_logprobs == -1:
+            return
+        allowed = self._limits.max_logprobs - len(self._checkpoint.control.ids)
+        if not 0 <= asked <= allowed:
+            _refuse("top_logprobs", f"must be between 0 and {allowed}, not {asked}")
 
 
-def _check_messages(messages: Iterable[Any], tokens: Sequence[str]) -> None:
-    for index, message in enumerate(messages):
-        for path, text in _texts(message, f"messages[{index}]"):
-            for token in tokens:
-                if token in text:
-                    raise VLLMValidationError(
-                        f"{path} contains {token}, a control token of this model, which only the"
-                        " model may write",
-                        parameter="messages",
+def _constrained(request: ChatRequest) -> str | None:
+    """The field that constrains the answer by a grammar, if one does."""
+    if request.structured_outputs is not None:
+        return "structured_outputs"
+    if request.response_format is not None and request.response_format.type != "text":
+        return "response_format"
+    if request.tool_choice not in (None, "none", "auto"):
+        return "tool_choice"
+    return None
+
+
+def _check_penalties(request: ChatRequest) -> None:
+    """Model Runner V2 penalises before the gate: a prompt's tokens, or an answer's."""
+    if request.repetition_penalty not in (None, 1):
+        _refuse("repetition_penalty", "must be 1 on this engine")
+    for field in ("frequency_penalty", "presence_penalty"):
+        if request.refusal_scope == "every_token" and (getattr(request, field) or 0) < 0:
+            _refuse(field, "must not be negative where every token is gated")
+
+
+def _check_texts(request: ChatRequest, markers: Sequence[str]) -> None:
+    """No text of the client's may spell a control token or another special token.
+
+    The tokenizer would take it for the token itself: a turn marker would open another turn.
+    """
+    sources = (("messages", request.messages), ("tools", request.tools))
+    for field, value in (*sources, ("documents", request.documents)):
+        for path, text in _texts(value, field):
+            for marker in markers:
+                if marker in text:
+                    _refuse(
+                        field,
+                        f"contains {marker}, a token of this model that text may not spell",
+                        path,
                     )
 
 
@@ -117,10 +161,16 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Every string inside `value`, with its path; names of fields included."""
     if isinstance(value, str):
         yield path, value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             yield f"{path} (a key)", str(key)
             yield from _texts(item, f"{path}.{key}")
-    elif isinstance(value, (list, tuple)):
+    elif hasattr(value, "model_dump"):
+        yield from _texts(value.model_dump(), path)
+    elif isinstance(value, Iterable):
         for index, item in enumerate(value):
             yield from _texts(item, f"{path}[{index}]")
+
+
+def _refuse(field: str, what: str, path: str | None = None) -> None:
+    raise VLLMValidationError(f"{path or field} {what}", parameter=field)

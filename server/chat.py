@@ -16,7 +16,7 @@ from vllm.outputs import RequestOutput
 from vllm.parser.abstract_parser import Parser
 from vllm.tokenizers import TokenizerLike
 
-from server.admission import admit, check_prompt
+from server.admission import Admission
 from server.checkpoint import Checkpoint
 from server.parser import RefusalParser
 from server.schema import ChatRequest, RefusalDetails, RefusalSettings
@@ -29,11 +29,18 @@ class RefusalServingChat(OpenAIServingChat):
     """Admits requests, hides control tokens, and turns refusals into `message.refusal`."""
 
     checkpoint: Checkpoint
+    admission: Admission
     answer_parser_cls: type[Parser] | None
-    """The parser that vLLM chose for this model's tools and reasoning, if any."""
+    """The parser for this model's tools and reasoning, as vLLM would have chosen it, if any."""
 
     @classmethod
-    def taking_over(cls, handler: OpenAIServingChat, checkpoint: Checkpoint) -> Self:
+    def taking_over(
+        cls,
+        handler: OpenAIServingChat,
+        checkpoint: Checkpoint,
+        admission: Admission,
+        answer_parser_cls: type[Parser] | None,
+    ) -> Self:
         """The handler that vLLM has built from its command line, with our hooks.
 
         Its state is taken over whole, so that none of vLLM's twenty arguments is repeated here.
@@ -41,9 +48,13 @@ class RefusalServingChat(OpenAIServingChat):
         ours = cls.__new__(cls)
         ours.__dict__.update(handler.__dict__)
         ours.checkpoint = checkpoint
-        ours.answer_parser_cls = handler.parser_cls
+        ours.admission = admission
+        ours.answer_parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
-        ours.parser_cls = handler.parser_cls or RefusalParser
+        ours.parser_cls = answer_parser_cls or RefusalParser
+        ours._include_reasoning_tokens_details = (
+            answer_parser_cls is not None and answer_parser_cls.reasoning_parser_cls is not None
+        )
         return ours
 
     async def create_chat_completion(  # type: ignore[override]
@@ -53,7 +64,7 @@ class RefusalServingChat(OpenAIServingChat):
 
         Raises VLLMValidationError (a 400) if the request is not admitted.
         """
-        admit(request, self.checkpoint, max_logprobs=self.model_config.max_logprobs)
+        self.admission.admit(request)
         return await super().create_chat_completion(request, raw_request)
 
     async def render_chat_request(self, request: ChatRequest) -> Any:  # type: ignore[override]
@@ -63,7 +74,7 @@ class RefusalServingChat(OpenAIServingChat):
             return rendered
         for engine_input in rendered[1]:
             token_ids = self._extract_prompt_components(engine_input).token_ids
-            check_prompt(token_ids or [], self.checkpoint)
+            self.admission.check_prompt(token_ids or [], request.chat_template_kwargs)
         return rendered
 
     def _make_parser(
@@ -76,7 +87,12 @@ class RefusalServingChat(OpenAIServingChat):
         index = request.turn.next_parser()
         if self.answer_parser_cls is None:
             return RefusalParser(None, request.turn, index)
-        inner = super()._make_parser(request, tokenizer, chat_template_kwargs)
+        inner = self.answer_parser_cls(
+            tokenizer,
+            request.tools,  # type: ignore[arg-type]
+            chat_template_kwargs=chat_template_kwargs,
+            model_config=self.model_config,
+        )
         return RefusalParser(inner, request.turn, index)
 
     async def chat_completion_full_generator(  # type: ignore[override]

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from vllm import envs
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args, init_logger
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from server import reasoning
 from server.checkpoint import Checkpoint
+from server.routes import PLUGIN
 from steering.wire import CONFIG_KEY
 
-PLUGIN = "demur"
 ENDPOINT_GROUP = "vllm.endpoint_plugins"
 OTHER_GROUPS = (
     "vllm.general_plugins",
@@ -24,6 +26,7 @@ OTHER_GROUPS = (
     "vllm.stat_logger_plugins",
 )
 GATE_V1 = "steering.v1:RefusalGate"
+ROUTE_GUARD = "server.routes.RouteGuard"
 
 logger = init_logger("vllm.demur.launch")
 
@@ -82,6 +85,8 @@ def load_checkpoint(model: str) -> Checkpoint:
 def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
     """Add the logits processor and what it needs to know to vLLM's own arguments."""
     additional = dict(args.additional_config or {})
+    if getattr(args, "grpc", False) or envs.VLLM_USE_RUST_FRONTEND:
+        raise LaunchError("vLLM's gRPC server and Rust front end do not load the gate's routes")
     if CONFIG_KEY in additional:
         raise LaunchError(f"--additional-config: {CONFIG_KEY!r} is set by demur-serve itself")
     args.additional_config = additional | checkpoint.gate_config().to_additional_config()
@@ -89,6 +94,8 @@ def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)
     args.logits_processors = [*(args.logits_processors or []), GATE_V1]
+    args.middleware = [*args.middleware, ROUTE_GUARD]
+    put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration
     if calibration is None:
         return
@@ -100,6 +107,22 @@ def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
             args.dtype,
             calibration.dtype,
         )
+
+
+def put_grammars_behind_gate(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
+    """Let grammars start behind the respond token; remember the operator's reasoning parser."""
+    args.demur_reasoning_parser = args.reasoning_parser or None
+    if args.structured_outputs_config.enable_in_reasoning:
+        raise LaunchError(
+            "--structured-outputs-config enable_in_reasoning would let grammars mask the refuse"
+            " tokens: leave it out"
+        )
+    respond = checkpoint.control.respond
+    if respond is None:
+        return  # admission refuses grammars
+    reasoning.configure(respond, args.demur_reasoning_parser, args.reasoning_parser_plugin)
+    args.reasoning_parser = reasoning.NAME
+    args.reasoning_parser_plugin = reasoning.PLUGIN
 
 
 def name_plugin() -> None:

@@ -11,18 +11,22 @@ from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion import api_router
 from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 from vllm.logger import init_logger
+from vllm.parser import Parser, ParserManager
+from vllm.tokenizers import TokenizerLike
 
+from server.admission import Admission, Limits
 from server.announce import announce
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
 from server.probe import prove_gate
+from server.routes import CHAT, PLUGIN, prune
 from server.schema import ChatRequest
 
 logger = init_logger("vllm.demur.plugin")
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", dependencies=[Depends(validate_json_request)])
+@router.post(CHAT, dependencies=[Depends(validate_json_request)])
 async def create_chat_completion(request: ChatRequest, raw_request: Request) -> Any:
     """OpenAI's chat completions, with `refusal_rates` and `refusal_thresholds`."""
     return await api_router.create_chat_completion(request, raw_request)
@@ -31,12 +35,13 @@ async def create_chat_completion(request: ChatRequest, raw_request: Request) -> 
 class DemurPlugin:
     """Replaces vLLM's chat route by ours, once the gate has been proved."""
 
-    name = "demur"
+    name = PLUGIN
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
-        """Called by vLLM after its own routes are in place."""
+        """Called by vLLM after its own routes are in place: ours replaces, the others go."""
         app.include_router(router)
+        prune(app)
 
     async def init_state(
         self, engine_client: EngineClient | None, state: State, args: Namespace
@@ -49,8 +54,32 @@ class DemurPlugin:
             raise RuntimeError("demur serves a model; vLLM's render server has none")
         checkpoint = Checkpoint.load(Path(args.model))
         await prove_gate(engine_client, checkpoint)
+        config = engine_client.vllm_config
+        limits = Limits(
+            max_logprobs=config.model_config.max_logprobs,
+            penalties_before_gate=config.use_v2_model_runner,
+        )
+        chat = state.openai_serving_chat
+        tokenizer = engine_client.renderer.get_tokenizer()
+        admission = Admission(checkpoint, tokenizer, limits, chat.chat_template)
+        parser_cls = answer_parser(args, tokenizer)
+        # The engine has our reasoning parser, for grammars; text is parsed as without it.
+        state.online_renderer.parser = parser_cls
         state.openai_serving_chat = RefusalServingChat.taking_over(
-            state.openai_serving_chat, checkpoint
+            chat, checkpoint, admission, parser_cls
         )
         self._announcement = asyncio.create_task(announce(args, checkpoint))
         logger.info("The gate is proved: one forced refusal per category and one forced answer")
+
+
+def answer_parser(args: Namespace, tokenizer: TokenizerLike) -> type[Parser] | None:
+    """The parser that vLLM chooses for the operator's own flags."""
+    parser_cls: type[Parser] | None = ParserManager.get_parser(
+        tool_parser_name=args.tool_call_parser,
+        reasoning_parser_name=args.demur_reasoning_parser,
+        enable_auto_tools=args.enable_auto_tool_choice,
+        tool_strict_level=args.tool_strict_level,
+        model_name=args.model,
+        tokenizer=tokenizer,
+    )
+    return parser_cls

@@ -117,12 +117,16 @@ class ChatRequest(ChatCompletionRequest):
         """
         params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
         turn = self.turn
+        turn.bias.apply(params)
         params.extra_args = RowSettings(
-            turn.steering.thresholds, every_token=turn.every_token
+            turn.steering.thresholds, turn.every_token, tuple(turn.bias.tokens.items())
         ).to_extra_args()
         if params.logprobs is not None and params.logprobs > 0:
             params.logprobs += len(turn.control.ids)
         return params
+
+    def resolve_reasoning_ended(self, *_: Any) -> None:
+        """Leave it to the engine, whose parser counts the control token as reasoning."""
 
     def build_tok_params(self, model_config: ModelConfig) -> TokenizeParams:
         """vLLM's limits, with room for the control token and one token of text behind it."""

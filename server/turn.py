@@ -7,6 +7,7 @@ from vllm.logprobs import LogprobsOnePosition
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.tokenizers import TokenizerLike
 
+from server.words import NO_BIAS, Bias
 from steering.policy import Steering
 from steering.tokens import ControlTokens
 
@@ -62,6 +63,7 @@ class Turn:
     steering: Steering
     control: ControlTokens
     every_token: bool = False
+    bias: Bias = NO_BIAS
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     _parsers: int = 0
