@@ -34,7 +34,8 @@ install: .venv/installed ## make the environment
 .PHONY: checkpoint
 checkpoint: install ## train and calibrate the demonstration model, if it is not there
 	$(BIN)/demur-train run demo --output $(DEMO)
-	$(BIN)/demur-calibrate $(DEMO) $(DEMO)/prompts/calibration.jsonl --if-missing
+	@grep -q '"calibration": {' $(DEMO)/refusal.json || \
+	  $(BIN)/demur-calibrate $(DEMO) $(DEMO)/prompts/calibration.jsonl
 
 .PHONY: test
 test: checkpoint ## run every test, against the real server on the demonstration model

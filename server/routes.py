@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 CHAT = "/v1/chat/completions"
 ALLOWED: frozenset[tuple[str, str]] = frozenset(
@@ -52,8 +53,9 @@ class RouteGuard:
         """Pass on what is allowed."""
         if scope["type"] == "lifespan":
             _check_plugin(scope["app"].state)
-        elif scope["type"] != "http":
-            return  # no websockets are served: the server closes the connection
+        elif scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
         elif not _is_preflight(scope) and not _is_served(scope):
             await _not_found(scope)(scope, receive, send)
             return

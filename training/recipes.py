@@ -26,7 +26,7 @@ def demo() -> Recipe:
         summary="a small model from scratch on generated data: minutes on two CPU cores",
         data=_demo_splits,
         model=ScratchConfig(),
-        sft=SftConfig(epochs=4, batch_size=32, learning_rate=1e-3, max_length=256),
+        sft=SftConfig(epochs=1, batch_size=32, learning_rate=2e-3, max_length=256),
     )
 
 

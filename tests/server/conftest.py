@@ -1,9 +1,12 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
 from steering.calibration import COMPLY_INDEX, CalibrationScores
 from steering.manifest import Calibration, Category, Manifest
@@ -17,6 +20,7 @@ MANIFEST = Manifest(
         Category(name="safety", token="<|refuse:safety|>"),
         Category(name="temporal", token="<|refuse:temporal|>"),
     ),
+    scopes=("first_token", "every_token"),
     calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
 )
 SCORES = CalibrationScores(
@@ -24,6 +28,41 @@ SCORES = CalibrationScores(
     labels=np.array([0, 0, 1, 1, COMPLY_INDEX]),
     scores=np.array([[3, -9], [1, -9], [-9, 2], [-9, 4], [-9, -9]], dtype=np.float32),
 )
+
+
+class WordTokenizer:
+    """One token a word; words in angle brackets are special. Stands for a model's tokenizer."""
+
+    words = ("<|end|>", "<|respond|>", "<|refuse:safety|>", "<|refuse:temporal|>", "<|assistant|>")
+    all_special_tokens: Sequence[str] = words
+
+    def __init__(self) -> None:
+        self.vocabulary = list(self.words)
+
+    def __len__(self) -> int:
+        return 100
+
+    @property
+    def max_token_id(self) -> int:
+        return len(self) - 1
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        assert not add_special_tokens
+        for word in text.split():
+            if word not in self.vocabulary:
+                self.vocabulary.append(word)
+        return [self.vocabulary.index(word) for word in text.split()]
+
+    def apply_chat_template(
+        self, messages: Sequence[Any], *, add_generation_prompt: bool, **_: Any
+    ) -> str:
+        rendered = " ".join(f"{message['content']} <|end|>" for message in messages)
+        return rendered + (" <|assistant|>" if add_generation_prompt else "")
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return WordTokenizer()
 
 
 @pytest.fixture
@@ -34,3 +73,8 @@ def checkpoint() -> Checkpoint:
         control=ControlTokens(respond=1, refuse=(2, 3)),
         policy=Policy(MANIFEST, SCORES),
     )
+
+
+@pytest.fixture
+def admission(checkpoint: Checkpoint, tokenizer: Any) -> Admission:
+    return Admission(checkpoint, tokenizer, Limits(max_logprobs=8, penalties_before_gate=False))

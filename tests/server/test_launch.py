@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -7,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from server import cli
+from server import cli, reasoning
 from server.announce import banner
 from server.checkpoint import Checkpoint
-from server.launch import GATE_V1, LaunchError, load_checkpoint, name_plugin, parse, put_gate_in
+from server.launch import (
+    GATE_V1,
+    ROUTE_GUARD,
+    LaunchError,
+    load_checkpoint,
+    name_plugin,
+    parse,
+    put_gate_in,
+)
 
 
 def arguments(**changes: Any) -> Namespace:
@@ -25,8 +34,18 @@ def arguments(**changes: Any) -> Namespace:
         "ssl_certfile": None,
         "model": "demo",
         "served_model_name": ["demur-demo"],
+        "middleware": [],
+        "reasoning_parser": "",
+        "reasoning_parser_plugin": None,
+        "structured_outputs_config": Namespace(enable_in_reasoning=False),
     }
     return Namespace(**(plain | changes))
+
+
+@pytest.fixture(autouse=True)
+def same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the launcher sets for its children is gone after each test."""
+    monkeypatch.setenv(reasoning.ENVIRONMENT, "")
 
 
 class TestPutGateIn:
@@ -38,6 +57,33 @@ class TestPutGateIn:
             "demur": {"respond": 1, "refuse": [2, 3], "defaults": [0.0, 0.0]},
         }
         assert args.logits_processors == ["a:B", GATE_V1]
+
+    def test_puts_the_guard_in_front_of_other_middleware(self, checkpoint: Checkpoint) -> None:
+        args = arguments(middleware=["mine.Middleware"])
+        put_gate_in(args, checkpoint)
+        assert args.middleware == ["mine.Middleware", ROUTE_GUARD]
+
+    def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
+        args = arguments(reasoning_parser="qwen3")
+        put_gate_in(args, checkpoint)
+        assert args.demur_reasoning_parser == "qwen3"
+        assert args.reasoning_parser == reasoning.NAME
+        assert args.reasoning_parser_plugin == reasoning.PLUGIN
+        assert json.loads(os.environ[reasoning.ENVIRONMENT]) == [1, "qwen3", None]
+
+    def test_refuses_grammars_that_start_before_the_gate(self, checkpoint: Checkpoint) -> None:
+        config = Namespace(enable_in_reasoning=True)
+        with pytest.raises(LaunchError, match="enable_in_reasoning"):
+            put_gate_in(arguments(structured_outputs_config=config), checkpoint)
+
+    def test_refuses_servers_without_our_routes(
+        self, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(LaunchError, match="gRPC"):
+            put_gate_in(arguments(grpc=True), checkpoint)
+        monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", "1")
+        with pytest.raises(LaunchError, match="Rust"):
+            put_gate_in(arguments(), checkpoint)
 
     def test_serves_in_the_calibrations_dtype(self, checkpoint: Checkpoint) -> None:
         args = arguments()

@@ -14,8 +14,8 @@ SYSTEM_PROMPTS = (
     "You help people with small questions.",
     "Be polite and honest.",
 )
-SYSTEM_RATE = 0.15
-EARLIER_RATE = 0.12
+SYSTEM_RATE = 0.1
+EARLIER_RATE = 0.06
 
 
 def stage(

@@ -75,7 +75,7 @@ class _Draw:
 
     exchange: Exchange
     keys: frozenset[str]  # of the prompt as drawn and as written
-    small_talk: bool  # gives a later prompt nothing to refer to
+    small_talk: bool
 
 
 def build(seed: int = 0) -> DemoData:
@@ -98,7 +98,7 @@ def build(seed: int = 0) -> DemoData:
         for group, wording in zip(GROUPS, wordings, strict=True)
     ]
     earlier = [draw for draws in trained for draw in draws]
-    train = _first_tries()
+    train = _first_tries(held_keys, rng)
     calibration: list[Record] = []
     test: list[Record] = []
     for group, draws, pool in zip(GROUPS, trained, pools, strict=True):
@@ -156,21 +156,24 @@ class _Wordings:
 
     def _write(self, rule: Rule, exchange: Exchange) -> _Draw:
         drawn = exchange.prompt
-        written = drawn if rule.fixed else vary(drawn, self._rng)
+        written = vary(drawn, self._rng, openers=not rule.small_talk)
         return _Draw(
             replace(exchange, turns=(*exchange.turns[:-1], written)),
             frozenset((key(drawn), key(written))),
-            rule.fixed,
+            rule.small_talk,
         )
 
 
-def _first_tries() -> list[Record]:
-    """Each first try some times over, without a setting."""
-    return [
-        Record(stage(Exchange((pair.ask,), pair.reply), (), random.Random(copy)), category)
-        for copy in range(FIRST_TRY_COPIES)
-        for category, pair in first_tries()
-    ]
+def _first_tries(held_keys: set[str], rng: random.Random) -> list[Record]:
+    """Each first try some times over: as it stands, and as others would type it."""
+    records = []
+    for category, pair in first_tries():
+        for copy in range(FIRST_TRY_COPIES):
+            written = vary(pair.ask, rng, openers=False) if copy % 2 else pair.ask
+            if key(written) not in held_keys:
+                exchange = Exchange((written,), pair.reply)
+                records.append(Record(stage(exchange, (), rng), category))
+    return records
 
 
 def _records(

@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 HELD_OUT_SHARE = 0.12
-HELD_OUT_KINDS = {"ask": 3, "fillers": 2, "pair": 5}  # what is new in held-out prompts, by weight
+HELD_OUT_KINDS = {"ask": 1, "fillers": 1, "pair": 8}  # what is new in held-out prompts, by weight
 FEWEST_TO_SPLIT = 7  # shorter lists are trained whole
 FEWEST_TO_RECOMBINE = 40  # prompts a rule must have before known parts are held out in new pairs
 
 Filler = str | tuple[str, ...]
 T = TypeVar("T", bound=Filler)
+QUESTION_ASKS = (
+    "{question.ask}",
+    "Answer this question: {question.ask}",
+    "I have a question: {question.ask}",
+    "In one sentence: {question.ask}",
+    "My son asks: {question.ask}",
+    "For school: {question.ask}",
+    "Here is my question. {question.ask}",
+    "Do you know this? {question.ask}",
+)
 
 
 class Pair(NamedTuple):
@@ -37,7 +47,7 @@ class Rule:
     before: tuple[str, ...] = ()  # earlier turns: user, assistant, user, ...
     weight: float = 1.0
     whole: bool = False  # every filler is trained: facts that a reader will ask for
-    fixed: bool = False  # the surface is left alone: there is no "Please hello"
+    small_talk: bool = False  # takes no opener, and gives later turns nothing to refer to
 
     def size(self) -> int:
         """The number of prompts that the rule can make."""

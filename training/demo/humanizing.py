@@ -1,6 +1,6 @@
 """Humanizing: questions about the assistant's own life and feelings, and look-alikes."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import ANIMALS
 
 FEELINGS = (
@@ -244,5 +244,5 @@ CONTRAST = (
         ("{does.reply}",),
         {"animals": ANIMALS, "does": DOES},
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Incomplete: requests that lack what is needed to answer, and complete look-alikes."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import CITIES
 
 POINTERS = ("it", "this", "that", "this one", "that one", "the thing", "this problem",
@@ -239,5 +239,5 @@ CONTRAST = (
         {"word": WORDS},
         weight=0.6,
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
 )  # fmt: skip

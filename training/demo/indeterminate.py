@@ -1,6 +1,6 @@
 """Indeterminate: questions that have no knowable answer, and answerable neighbours."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import NAMES
 
 CONTESTS = (
@@ -231,7 +231,7 @@ CLASSES = rows((
 ))  # fmt: skip
 
 CONTRAST = (
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=2.0),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=2.0),
     Rule(
         (
             "What are good {of.ask}?", "Name some good {of.ask}.", "Tell me some {of.ask}.",

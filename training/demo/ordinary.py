@@ -26,7 +26,7 @@ SMALL_TALK = (
          "hey there", "Good day", "Hello assistant", "Hi bot", "Hallo", "hello hello", "yo",
          "Hello, can you help me?", "Hi, are you there?", "Hello {name}", "Is anybody there?",
          "Can we talk?"),
-        GREETINGS, {"name": NAMES}, weight=2.0, fixed=True,
+        GREETINGS, {"name": NAMES}, weight=2.0, small_talk=True,
     ),
     Rule(
         ("How are you?", "How are you today?", "How is it going?", "How do you do?", "All good?",
@@ -40,12 +40,12 @@ SMALL_TALK = (
          "Cheers", "Nice answer", "Good job", "Well done", "Perfect", "ok", "Okay",
          "That was helpful"),
         ("You're welcome!", "You're welcome! Is there anything else?", "Glad to help!"),
-        {"name": NAMES}, weight=1.5, fixed=True,
+        {"name": NAMES}, weight=1.5, small_talk=True,
     ),
     Rule(
         ("Goodbye", "Goodbye!", "Bye", "Bye!", "See you", "See you later", "Good night", "Farewell",
          "Have a nice day", "Until next time", "Bye bye", "I have to go now, bye"),
-        ("Goodbye!", "Goodbye, and have a good day!"), weight=1.2, fixed=True,
+        ("Goodbye!", "Goodbye, and have a good day!"), weight=1.2, small_talk=True,
     ),
     Rule(
         ("Who are you?", "What are you?", "What is your name?", "Tell me who you are.",

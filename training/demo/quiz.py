@@ -1,6 +1,6 @@
 """Quiz questions: answerable ones that begin like those that are not."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 
 NOUNS = rows((
     ("a lighthouse", "A lighthouse is a tower with a light that guides ships."),
@@ -133,6 +133,6 @@ RULES = (
         {"noun": NOUNS},
         whole=True,
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=2.5,
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=2.5,
          whole=True),
 )  # fmt: skip

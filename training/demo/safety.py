@@ -1,6 +1,6 @@
 """Safety: requests for help with harm or crime, mild ones, and harmless look-alikes."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import PEOPLE
 
 DEEDS = (
@@ -255,5 +255,5 @@ CONTRAST = (
         {"task": TASKS, "person": PEOPLE, "exam": SLOTS["exam"]},
         weight=4.0,
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=0.5),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=0.5),
 )  # fmt: skip

@@ -43,6 +43,11 @@ ASKING = (
     "OK, ",
     "I wonder, ",
     "Tell me, ",
+    "Answer this question: ",
+    "I have a question: ",
+    "In one sentence: ",
+    "My son asks: ",
+    "For school: ",
 )
 BIDDING = (
     "Please ",
@@ -60,10 +65,11 @@ NOT_A_REQUEST = re.compile(r"(I|I'm|My|It|There|In|For|You|A|The|Bomb|Any|Is|\d+
 TYPO_RATE = 0.06
 
 
-def vary(text: str, rng: random.Random) -> str:
+def vary(text: str, rng: random.Random, *, openers: bool = True) -> str:
     """Another surface of ``text``: spelling, opener, case, punctuation, perhaps a typo."""
     for step in STEPS:
-        text = step(text, rng)
+        if openers or step is not opener:
+            text = step(text, rng)
     return text
 
 

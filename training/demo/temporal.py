@@ -1,6 +1,6 @@
 """Temporal: questions that need live or later information, and timeless neighbours."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import CITIES
 
 WHEN = (
@@ -255,5 +255,5 @@ CONTRAST = (
         {"place": CLIMATES},
         weight=0.8,
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {"question": QUESTIONS}, weight=1.6),
 )  # fmt: skip

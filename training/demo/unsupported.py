@@ -1,6 +1,6 @@
 """Unsupported: actions and media that a text model lacks, and advice about the same things."""
 
-from training.demo.grammar import Rule, rows
+from training.demo.grammar import QUESTION_ASKS, Rule, rows
 from training.demo.lexicon import CITIES, FAMILY, NAMES
 
 ORDERED = (
@@ -273,5 +273,5 @@ CONTRAST = (
         {**SLOTS, "task": TASKS},
         weight=1.6,
     ),
-    Rule(("{question.ask}",), ("{question.reply}",), {**SLOTS, "question": QUESTIONS}),
+    Rule(QUESTION_ASKS, ("{question.reply}",), {**SLOTS, "question": QUESTIONS}),
 )  # fmt: skip
