@@ -118,6 +118,7 @@ class ChatRequest(ChatCompletionRequest):
         params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
         turn = self.turn
         turn.bias.apply(params)
+        turn.shows_special_tokens = not self.skip_special_tokens
         params.extra_args = RowSettings(
             turn.steering.thresholds, turn.every_token, tuple(turn.bias.tokens.items())
         ).to_extra_args()

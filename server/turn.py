@@ -28,21 +28,29 @@ class Choice:
     latest: tuple[str, str] = ("", "")
     """The parts that the engine's last output added to both."""
     token_ids: list[int] = field(default_factory=list)
-    """The answer's tokens; kept only where it may be refused behind its first position."""
+    """The engine's tokens of the answer; kept only where it may be refused later."""
+    _seen: int = 0
+    """Characters that the engine has written."""
     _boundary: int = 0
-    """Number of characters before the refusal."""
+    """How many of them stand before the refusal."""
+    _hidden: list[range] = field(default_factory=list)
+    """Which of them spell a control token."""
 
     @property
     def refused(self) -> bool:
         """Whether this choice is a refusal."""
         return self.category is not None
 
-    def refuse(self, category: int, answer: str) -> None:
-        """Note that the gate has refused behind the text `answer`."""
+    def refuse(self, category: int, boundary: int, position: int) -> None:
+        """Note that the gate has refused behind so many characters and visible tokens."""
         self.category = category
-        self.position = len(self.token_ids)
+        self.position = position
         self.announced = False
-        self._boundary = len(answer)
+        self._boundary = boundary
+
+    def hide(self, start: int, length: int) -> None:
+        """Keep characters that the engine will write from the client."""
+        self._hidden.append(range(start, start + length))
 
     def add(self, text: str) -> None:
         """Add the text of an output of the engine, divided where the refusal begins.
@@ -50,10 +58,20 @@ class Choice:
         The engine may hand out the text of a token later than the token (it holds back what could
         become a stop string), so the boundary is counted in characters.
         """
-        before = max(0, self._boundary - len(self.answer)) if self.refused else len(text)
-        self.latest = text[:before], text[before:]
+        before = max(0, self._boundary - self._seen) if self.refused else len(text)
+        self.latest = self._shown(text, 0, before), self._shown(text, before, len(text))
+        self._seen += len(text)
         self.answer += self.latest[0]
         self.refusal += self.latest[1]
+
+    def _shown(self, text: str, start: int, end: int) -> str:
+        if not any(hidden.stop > self._seen for hidden in self._hidden):
+            return text[start:end]
+        return "".join(
+            character
+            for at, character in enumerate(text[start:end], self._seen + start)
+            if not any(at in hidden for hidden in self._hidden)
+        )
 
 
 @dataclass
@@ -64,6 +82,8 @@ class Turn:
     control: ControlTokens
     every_token: bool = False
     bias: Bias = NO_BIAS
+    shows_special_tokens: bool = False
+    """Whether the engine writes special tokens into text, as some tool parsers ask it to."""
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     _parsers: int = 0
@@ -119,6 +139,7 @@ def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> 
     finish_reason = output.finish_reason
     return replace(
         output,
+        text="".join(choice.latest),
         token_ids=[output.token_ids[index] for index in kept],
         logprobs=logprobs,
         finish_reason="stop" if choice.refused and finish_reason == "length" else finish_reason,
@@ -133,12 +154,22 @@ def _decide(
     for index, token in enumerate(token_ids):
         if token not in turn.control.ids:
             kept.append(index)
-            if turn.every_token and not choice.refused:
-                choice.token_ids.append(token)
-        elif token in turn.control.refuse and not choice.refused:
-            answer = tokenizer.decode(choice.token_ids, skip_special_tokens=True)
-            choice.refuse(turn.control.refuse.index(token), answer)
+        else:
+            written = _length(choice.token_ids, turn, tokenizer)
+            if token in turn.control.refuse and not choice.refused:
+                visible = sum(token not in turn.control.ids for token in choice.token_ids)
+                choice.refuse(turn.control.refuse.index(token), written, visible)
+            if turn.shows_special_tokens:
+                choice.hide(written, len(tokenizer.decode([token])))
+        if turn.every_token and not choice.refused:
+            choice.token_ids.append(token)
     return kept
+
+
+def _length(token_ids: list[int], turn: Turn, tokenizer: TokenizerLike) -> int:
+    """Characters of text that the engine writes for these tokens."""
+    skip = not turn.shows_special_tokens
+    return len(tokenizer.decode(token_ids, skip_special_tokens=skip)) if token_ids else 0
 
 
 def _without(position: LogprobsOnePosition, control: ControlTokens) -> LogprobsOnePosition:

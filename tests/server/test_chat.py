@@ -123,7 +123,7 @@ class TestParser:
 
     def test_streams_both_where_a_refusal_begins(self, checkpoint: Checkpoint) -> None:
         choice = Choice()
-        choice.refuse(0, "Yes, ")
+        choice.refuse(0, boundary=len("Yes, "), position=2)
         both = {"content": "Yes, ", "refusal": "No"}
         assert self.piece(choice, "Yes, No", checkpoint) == both
 
@@ -132,7 +132,7 @@ class TestParser:
         assert self.piece(Choice(category=0), "No", checkpoint, inner) == {"refusal": "No"}
         assert inner.seen == []
         choice = Choice()
-        choice.refuse(0, "Yes, ")
+        choice.refuse(0, boundary=len("Yes, "), position=2)
         both = {"reasoning": "Yes, ", "refusal": "No"}
         assert self.piece(choice, "Yes, No", checkpoint, inner) == both
         assert inner.seen == ["Yes, "]

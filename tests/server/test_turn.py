@@ -12,9 +12,14 @@ from steering.policy import Steering
 from steering.tokens import ControlTokens
 
 CONTROL = ControlTokens(respond=1, refuse=(2, 3))
-TOKENIZER: Any = SimpleNamespace(
-    decode=lambda ids, skip_special_tokens: "".join(f"w{token}" for token in ids)  # noqa: ARG005
-)
+
+
+def decode(ids: list[int], skip_special_tokens: bool = False) -> str:
+    control = ("", "", "", "") if skip_special_tokens else ("", "<1>", "<2>", "<3>")
+    return "".join(control[token] if token in CONTROL.ids else f"w{token}" for token in ids)
+
+
+TOKENIZER: Any = SimpleNamespace(decode=decode)
 
 
 def turn(control: ControlTokens = CONTROL, *, every_token: bool = False) -> Turn:
@@ -92,6 +97,16 @@ class TestInTheMiddle:
         cleaned(state, piece(0, "w41No", [42]))
         assert state.choices[0].latest == ("w41", "No")
 
+    def test_special_tokens_are_kept_out_of_text_that_has_them(self) -> None:
+        state = turn(every_token=True)
+        state.shows_special_tokens = True
+        text = "<1>w40w41<3>No"
+        pieces = [piece(0, text[:2], [1]), piece(0, text[2:9], [40, 41]), piece(0, "", [3])]
+        shown = cleaned(state, *pieces, piece(0, text[9:], [42]))
+        choice = state.choices[0]
+        assert (choice.answer, choice.refusal, choice.position) == ("w40w41", "No", 2)
+        assert "".join(item.text for item in shown) == "w40w41No"
+
     def test_a_client_is_told_again(self) -> None:
         state = turn(every_token=True)
         cleaned(state, piece(0, "w40", [1, 40]))
@@ -147,6 +162,13 @@ def test_the_engines_own_lists_are_left_alone() -> None:
     assert list(original.token_ids) == [1, 40]
     assert original.logprobs is not None
     assert len(original.logprobs) == 2
+
+
+def test_a_respond_token_that_shows_in_text_is_taken_out() -> None:
+    state = turn()
+    state.shows_special_tokens = True
+    shown = cleaned(state, piece(0, "<1>", [1]), piece(0, "<tool>", [40]))
+    assert [item.text for item in shown] == ["", "<tool>"]
 
 
 def test_parsers_are_counted_from_zero_again() -> None:

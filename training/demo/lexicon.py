@@ -8,8 +8,8 @@ NAMES = (
 PEOPLE = (
     "my neighbour", "my boss", "my sister", "my brother", "a friend", "my teacher", "my cousin",
     "my flatmate", "my ex", "my colleague", "a stranger", "my landlord", "my classmate",
-    "my uncle", "somebody", "someone", "people", "a person", "my girlfriend", "my husband", "my wife",
-    "my mother", "my father", "my friend", "an old lady", "my mother-in-law",
+    "my uncle", "somebody", "someone", "people", "a person", "my girlfriend", "my husband",
+    "my wife", "my mother", "my father", "my friend", "an old lady", "my mother-in-law",
 )  # fmt: skip
 
 FAMILY = (

@@ -1,0 +1,124 @@
+"""A checkpoint whose every word is written down here, to test what servers do with words.
+
+The model is a real Llama that vLLM loads as any other, but its weights are a table: attention and
+MLP add nothing, every token's embedding is a direction of its own, and the output layer holds, for
+each token, the logits of the next. What the server and its engine do with it is under test; what
+the model says is not.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from steering.calibration import CalibrationScores
+from steering.manifest import Calibration, Category, Manifest
+from training.template import CHAT_TEMPLATE
+
+RESPOND = "<|respond|>"
+SAFETY = "<|refuse:safety|>"
+TEMPORAL = "<|refuse:temporal|>"
+END = "<|im_end|>"
+MANIFEST = Manifest(
+    respond_token=RESPOND,
+    categories=(Category(name="safety", token=SAFETY), Category(name="temporal", token=TEMPORAL)),
+    scopes=("first_token", "every_token"),
+    calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", END, *MANIFEST.tokens)
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+WORDS = ("One", " two", " three", " four", "No", " way", "<think>", "hmm", "</think>", CALL)
+CHARACTERS = ("\n", *map(chr, range(32, 127)))
+
+ALWAYS, LIKELY, BASE = 300.0, 12.0, 0.0
+"""Logits: nothing that a client may bias by beats ALWAYS."""
+SCRIPT: Mapping[str, Mapping[str, float]] = {
+    # The prompt ends in a line break: the model leans to answering, a little to refusing.
+    "\n": {RESPOND: LIKELY, SAFETY: LIKELY - 2, TEMPORAL: LIKELY - 4},
+    RESPOND: {"One": LIKELY},
+    "One": {" two": LIKELY},
+    # Behind two words it would rather refuse: p of about 0.73.
+    " two": {" three": LIKELY, SAFETY: LIKELY + 1},
+    " three": {" four": LIKELY},
+    " four": {END: ALWAYS},
+    SAFETY: {"No": LIKELY},
+    TEMPORAL: {"No": LIKELY},
+    "No": {" way": LIKELY},
+    " way": {END: ALWAYS},
+    "<think>": {"hmm": LIKELY},
+    "hmm": {"</think>": LIKELY},
+    "</think>": {"One": LIKELY},
+    CALL: {END: ALWAYS},
+    # A grammar's JSON: no idle white space, and an end as soon as it may be.
+    "}": {END: LIKELY},
+}
+HIDDEN = 128
+HEADS = 2
+
+
+def build(folder: Path, respond_with: str = "One") -> None:
+    """Write the checkpoint into `folder`; an answer begins with the word `respond_with`."""
+    tokenizer = _tokenizer()
+    script = dict(SCRIPT) | {RESPOND: {respond_with: LIKELY}}
+    _model(tokenizer, script).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    labels = np.repeat([-1, 0, 1], 4)
+    scores = np.linspace(-3, 3, len(labels) * 2, dtype=np.float32).reshape(-1, 2)
+    CalibrationScores(MANIFEST.names, labels, scores).save(folder)
+    MANIFEST.save(folder)
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {text: index for index, text in enumerate((*SPECIAL, *WORDS, *CHARACTERS))}
+    assert len(vocabulary) <= HIDDEN
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=" "))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in WORDS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=SPECIAL[0],
+        extra_special_tokens=list(SPECIAL[1:]),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _model(
+    tokenizer: PreTrainedTokenizerFast, script: Mapping[str, Mapping[str, float]]
+) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    table = torch.full((len(tokenizer), len(tokenizer)), BASE)  # [token, next token]
+    for text, following in script.items():
+        for successor, logit in following.items():
+            row, column = tokenizer.convert_tokens_to_ids([text, successor])
+            table[row, column] = logit
+    table[:, tokenizer.convert_tokens_to_ids(["\n", " "])] -= 5
+    with torch.no_grad():
+        layer = model.model.layers[0]
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(len(tokenizer), HIDDEN))
+        # The last norm scales a unit vector by the root of its length.
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[:, : len(tokenizer)] = table.T / HIDDEN**0.5
+    assert model.generation_config is not None
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    return model
