@@ -54,6 +54,9 @@ class SftConfig(_Section):
     """Tokens per example; longer answers lose their end, longer prompts are skipped."""
     loss_on: LossOn = "answer"
     """`all` learns the prompts' tokens too, which a model without pre-training profits from."""
+    decision_copies: Annotated[int, Field(ge=0)] = 0
+    """Extra examples of each record that end behind the control token. A small model learns to
+    decide from them long before it has learned to write; a pre-trained one has no need of them."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` is mixed precision: the weights stay float32."""
     gradient_checkpointing: bool = False

@@ -10,6 +10,7 @@ goes with it:
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -88,14 +89,15 @@ class Encoder:
         """The encoder for a checkpoint with this manifest."""
         return cls(tokenizer, control, manifest.names, max_length, loss_on)
 
-    def encode(self, record: Record) -> Example:
+    def encode(self, record: Record, *, decision_only: bool = False) -> Example:
         """Encode one record, which ends in an assistant turn.
 
+        decision_only: leave out what comes behind the control token.
         Raises PromptTooLongError, and EncodingError if the chat template does not render the prompt
         as the beginning of the conversation.
         """
         prompt = render(self.tokenizer, record.prompt)
-        answer = answer_ids(self.tokenizer, prompt, record.messages)
+        answer = [] if decision_only else answer_ids(self.tokenizer, prompt, record.messages)
         return lay_out(
             self.tokenizer.encode(prompt, add_special_tokens=False),
             self._control_of(record),
@@ -123,6 +125,15 @@ class Encoder:
                 cut,
                 self.max_length,
             )
+        return examples
+
+    def decisions(self, records: Iterable[Record]) -> list[Example]:
+        """Examples that end behind the control token, of all records that have one and fit."""
+        examples = []
+        for record in records:
+            if self._control_of(record):
+                with suppress(PromptTooLongError):
+                    examples.append(self.encode(record, decision_only=True))
         return examples
 
     def _control_of(self, record: Record) -> list[int]:

@@ -72,6 +72,8 @@ def train(
     )
     logger.info("Encoding %d records.", len(splits.train))
     examples = encoder.encode_all(splits.train)
+    if recipe.sft.decision_copies:
+        examples += encoder.decisions(splits.train) * recipe.sft.decision_copies
     if not examples:
         raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
     logger.info(

@@ -26,7 +26,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from training.callbacks import COMPLETE, MarkComplete, ShowProgress
 from training.config import SftConfig
-from training.encoding import Example
+from training.encoding import IGNORED, Example
 from training.sampler import LengthBatches
 
 SMALL_VOCABULARY = 2**15
@@ -115,8 +115,7 @@ class _Trainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         assert isinstance(dataset, Dataset)
-        lengths = [len(ids) for ids in dataset["input_ids"]]
-        return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
+        return LengthBatches(grouping(dataset), self.args.train_batch_size, self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The model's own loss for small vocabularies on a CPU, TRL's elsewhere: the same mean.
@@ -133,3 +132,15 @@ class _Trainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: saves are there to resume from."""
+
+
+def grouping(dataset: Dataset) -> list[int]:
+    """By what examples are batched together: their length, but decisions apart from answers.
+
+    The loss is the mean over a batch's labels, so a decision among answers would hardly count.
+    """
+    longest = max(map(len, dataset["input_ids"]), default=0)
+    return [
+        len(ids) if sum(label != IGNORED for label in labels) == 1 else longest + len(ids)
+        for ids, labels in zip(dataset["input_ids"], dataset["labels"], strict=True)
+    ]

@@ -71,6 +71,11 @@ def build(folder: Path, respond_with: str = "One") -> None:
     MANIFEST.save(folder)
 
 
+def token_id(text: str) -> int:
+    """Id of a special token, a word or a character."""
+    return (*SPECIAL, *WORDS, *CHARACTERS).index(text)
+
+
 def _tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {text: index for index, text in enumerate((*SPECIAL, *WORDS, *CHARACTERS))}
     assert len(vocabulary) <= HIDDEN
@@ -79,7 +84,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in WORDS])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=SPECIAL[0],
@@ -104,13 +109,12 @@ def _model(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
     table = torch.full((len(tokenizer), len(tokenizer)), BASE)  # [token, next token]
     for text, following in script.items():
         for successor, logit in following.items():
-            row, column = tokenizer.convert_tokens_to_ids([text, successor])
-            table[row, column] = logit
-    table[:, tokenizer.convert_tokens_to_ids(["\n", " "])] -= 5
+            table[token_id(text), token_id(successor)] = logit
+    table[:, [token_id("\n"), token_id(" ")]] -= 5
     with torch.no_grad():
         layer = model.model.layers[0]
         layer.self_attn.o_proj.weight.zero_()

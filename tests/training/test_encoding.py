@@ -164,3 +164,20 @@ def test_a_template_without_an_end_of_turn_is_an_error(encoder: Encoder) -> None
     encoder.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     with pytest.raises(EncodingError, match=r"does not end an answer with '<\|im_end\|>'"):
         encoder.encode(record(("user", "a"), ("assistant", "b")))
+
+
+def test_decisions_end_behind_the_control_token(encoder: Encoder) -> None:
+    fine = record(("user", "a"), ("assistant", "b"), category="safety")
+    (decision,) = encoder.decisions([fine])
+    whole = encoder.encode(fine)
+    at = next(at for at, label in enumerate(whole.labels) if label != IGNORED)
+    assert decision.input_ids == whole.input_ids[: at + 1]
+    assert decision.labels == whole.labels[: at + 1]
+
+
+def test_decisions_leave_out_records_without_one(encoder: Encoder) -> None:
+    bare = Encoder(encoder.tokenizer, ControlTokens(None, (7, 8)), encoder.categories, 64)
+    long_prompt = record(("user", "q" * 99), ("assistant", "b"), category="safety")
+    answered = record(("user", "a"), ("assistant", "b"))
+    assert bare.decisions([answered, long_prompt]) == []
+    assert len(encoder.decisions([answered, long_prompt])) == 1

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset  # type: ignore[import-untyped]
 from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -15,10 +16,10 @@ from steering.tokens import ControlTokens
 from training import sft
 from training.callbacks import COMPLETE
 from training.config import Recipe
-from training.encoding import Encoder, Example
+from training.encoding import IGNORED, Encoder, Example
 from training.records import Record
 from training.scratch import build_model
-from training.sft import fit, last_save
+from training.sft import fit, grouping, last_save
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
@@ -144,3 +145,15 @@ def test_incomplete_saves_are_passed_over_and_removed(tmp_path: Path) -> None:
             (save / COMPLETE).touch()
     assert last_save(tmp_path) == tmp_path / "checkpoint-20"
     assert not (tmp_path / "checkpoint-100").exists()
+
+
+def test_decisions_and_answers_are_batched_apart() -> None:
+    ignored = [IGNORED, IGNORED]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [[1, 2, 9], [1, 2, 9, 4], [1] * 7 + [9]],
+            "labels": [[*ignored, 9], [*ignored, 9, 4], [IGNORED] * 7 + [9]],
+        }
+    )
+    order = sorted(range(3), key=grouping(data).__getitem__)
+    assert order == [0, 2, 1]

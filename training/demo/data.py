@@ -52,8 +52,8 @@ class Group:
 
 
 GROUPS = (
-    *(Group(name, None, wording.REFUSED, 2000, 100, 80) for name, wording in WORDING.items()),
-    *(Group(None, name, wording.CONTRAST, 1000, 50, 40) for name, wording in WORDING.items()),
+    *(Group(name, None, wording.REFUSED, 2200, 100, 80) for name, wording in WORDING.items()),
+    *(Group(None, name, wording.CONTRAST, 950, 50, 40) for name, wording in WORDING.items()),
     Group(None, None, ordinary.RULES, 12000, 150, 100),
 )
 FIRST_TRY_COPIES = 12

@@ -70,7 +70,7 @@ GEOGRAPHY = (
          "The capital of {land.name} is", "Do you know the capital of {land.name}?",
          "Which is the capital city of {land.name}?"),
         ("The capital of {land.name} is {land.capital}.",), {"land": facts.LANDS},
-        weight=3.0, whole=True,
+        weight=5.0, whole=True,
     ),
     Rule(
         ("On which continent is {land.name}?", "Which continent is {land.name} in?",
@@ -178,7 +178,7 @@ NUMBERS = (
         ("What is {sum.figures}?", "{sum.figures}", "{sum.figures} =", "What is {sum.words}?",
          "Calculate {sum.figures}.", "How much is {sum.words}?", "What's {sum.figures}?",
          "Add it up: {sum.words}.", "{sum.words}?", "Tell me {sum.words}."),
-        ("{sum.figures} = {sum.result}.",), {"sum": facts.sums()}, weight=3.5, whole=True,
+        ("{sum.figures} = {sum.result}.",), {"sum": facts.sums()}, weight=4.5, whole=True,
     ),
     Rule(("{pair.ask}",), ("{pair.reply}",), {"pair": facts.conversions()}, weight=1.2, whole=True),
     Rule(

@@ -1,0 +1,305 @@
+"""Every shape of a request, on a model whose words are known: see tests/e2e/scripted.py."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from pydantic import BaseModel
+
+from tests.e2e import scripted
+from tests.e2e.server import Server
+
+MODEL = "scripted"
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
+ANSWER = {"refusal_rates": 0.0}
+REFUSE = {"refusal_thresholds": {"safety": 0.0}}
+EVERY = {"refusal_scope": "every_token"}
+WEATHER: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"const": "Oslo"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+NAMED: Any = {"type": "function", "function": {"name": "weather"}}
+
+
+@pytest.fixture(scope="module")
+def scripted_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("scripted")
+    scripted.build(folder / "checkpoint")
+    flags = ["--served-model-name", MODEL, "--enable-auto-tool-choice"]
+    flags += ["--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"]
+    running = Server(folder / "checkpoint", log=folder / "log", flags=flags)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def sdk(scripted_server: Server) -> Iterator[OpenAI]:
+    url = f"{scripted_server.url}/v1"
+    with OpenAI(base_url=url, api_key="none", timeout=120, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def http(scripted_server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=scripted_server.url, timeout=120) as client:
+        yield client
+
+
+def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+    body = {"messages": HELLO, "temperature": 0} | fields
+    response = http.post("/v1/chat/completions", json=body)
+    assert response.status_code == 200, response.text
+    done: dict[str, Any] = response.json()
+    return done
+
+
+def streamed(http: httpx.Client, **fields: Any) -> list[dict[str, Any]]:
+    body = {"messages": HELLO, "temperature": 0, "stream": True} | fields
+    text = http.post("/v1/chat/completions", json=body).text
+    return [
+        json.loads(line.removeprefix("data: "))
+        for line in text.splitlines()
+        if line.startswith("data: {")
+    ]
+
+
+def pieces(chunks: list[dict[str, Any]], kind: str) -> str:
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    return "".join(delta.get(kind) or "" for delta in deltas)
+
+
+class TestWords:
+    def test_answer_and_refusal(self, http: httpx.Client) -> None:
+        answered = ask(http, **ANSWER)["choices"][0]
+        assert answered["message"]["content"] == "One two three four"
+        refused = ask(http, **REFUSE)["choices"][0]
+        assert refused["message"]["refusal"] == "No way"
+        assert refused["message"]["content"] is None
+
+    def test_several_choices_have_details_each(self, http: httpx.Client) -> None:
+        done = ask(http, n=3, temperature=1, **REFUSE)
+        assert [c["refusal_details"]["category"] for c in done["choices"]] == ["safety"] * 3
+
+    @pytest.mark.parametrize("settings", [ANSWER, REFUSE])
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"temperature": 2},
+            {"seed": 7, "temperature": 1},
+            {"top_p": 0.1, "temperature": 1},
+            {"frequency_penalty": 2, "presence_penalty": -2},
+            {"repetition_penalty": 0.5},
+            {"logit_bias": {str(number): 100 for number in range(20, 60)}},
+            {"logit_bias": {str(number): -100 for number in range(20, 60)}},
+            {"bad_words": ["One", "No way"]},
+            {"stop": ["thr"]},
+            {"ignore_eos": True, "max_tokens": 9},
+        ],
+        ids=str,
+    )
+    def test_no_field_touches_the_decision(
+        self, http: httpx.Client, settings: dict[str, Any], fields: dict[str, Any]
+    ) -> None:
+        details = ask(http, max_tokens=8, **(settings | fields))["choices"][0]["refusal_details"]
+        assert details["refused"] == (settings is REFUSE)
+
+    def test_bad_words_and_bias_work_on_other_tokens(self, http: httpx.Client) -> None:
+        without = ask(http, bad_words=["One"], max_tokens=4, **ANSWER)["choices"][0]
+        assert "One" not in without["message"]["content"]
+        no = str(scripted.token_id("No"))
+        biased = ask(http, logit_bias={no: 100}, max_tokens=4, **ANSWER)["choices"][0]
+        assert biased["message"]["content"].startswith("No")
+
+    def test_stop_cuts_the_text(self, http: httpx.Client) -> None:
+        choice = ask(http, stop=[" three"], **ANSWER)["choices"][0]
+        assert choice["message"]["content"] == "One two"
+        assert choice["finish_reason"] == "stop"
+
+    def test_a_long_prompt_in_chunks_is_decided_once(self, http: httpx.Client) -> None:
+        long = [{"role": "user", "content": "word " * 120}]
+        for settings in (ANSWER, REFUSE):
+            done = ask(http, messages=long, **settings)
+            assert done["usage"]["prompt_tokens"] > 500
+            assert done["choices"][0]["refusal_details"]["refused"] == (settings is REFUSE)
+
+    def test_a_prefix_in_the_cache_changes_nothing(self, http: httpx.Client) -> None:
+        long = [{"role": "user", "content": "again " * 60}]
+        first, second = (ask(http, messages=long, **REFUSE)["choices"] for _ in range(2))
+        assert first == second
+
+
+class TestGrammars:
+    SCHEMA: ClassVar[Any] = {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "a",
+            "schema": {
+                "type": "object",
+                "properties": {"x": {"const": 1}},
+                "required": ["x"],
+                "additionalProperties": False,
+            },
+        },
+    }
+
+    def test_an_answer_validates(self, http: httpx.Client) -> None:
+        choice = ask(http, response_format=self.SCHEMA, **ANSWER)["choices"][0]
+        assert json.loads(choice["message"]["content"]) == {"x": 1}
+        chunks = streamed(http, response_format=self.SCHEMA, **ANSWER)
+        assert json.loads(pieces(chunks, "content")) == {"x": 1}
+
+    def test_a_refusal_is_plain_text(self, http: httpx.Client) -> None:
+        choice = ask(http, response_format=self.SCHEMA, **REFUSE)["choices"][0]
+        assert choice["message"]["refusal"] == "No way"
+        chunks = streamed(http, response_format=self.SCHEMA, **REFUSE)
+        assert pieces(chunks, "refusal") == "No way"
+
+    def test_json_mode_refuses_too(self, http: httpx.Client) -> None:
+        choice = ask(http, response_format={"type": "json_object"}, **REFUSE)["choices"][0]
+        assert choice["message"]["refusal"] == "No way"
+
+    def test_parse_returns_none_with_the_refusal(self, sdk: OpenAI) -> None:
+        class Number(BaseModel):
+            x: int
+
+        done = sdk.chat.completions.parse(
+            model=MODEL, messages=HELLO, response_format=Number, extra_body=REFUSE
+        )
+        assert done.choices[0].message.parsed is None
+        assert done.choices[0].message.refusal == "No way"
+
+    def test_goes_with_the_first_token_only(self, http: httpx.Client) -> None:
+        body = {"messages": HELLO, "response_format": self.SCHEMA} | EVERY
+        response = http.post("/v1/chat/completions", json=body)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "response_format"
+
+
+class TestTools:
+    @pytest.mark.parametrize("choice", ["required", NAMED], ids=["required", "named"])
+    def test_an_answer_calls(self, sdk: OpenAI, choice: Any) -> None:
+        done = sdk.chat.completions.create(
+            model=MODEL, messages=HELLO, tools=[WEATHER], tool_choice=choice, extra_body=ANSWER
+        )
+        message = done.choices[0].message
+        assert not message.content
+        assert message.tool_calls is not None
+        (call,) = message.tool_calls
+        assert call.type == "function"
+        assert json.loads(call.function.arguments) == {"city": "Oslo"}
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize(
+        "choice", ["auto", "required", NAMED], ids=["auto", "required", "named"]
+    )
+    def test_a_refusal_calls_none(self, http: httpx.Client, choice: Any, stream: bool) -> None:
+        fields = {"tools": [WEATHER], "tool_choice": choice} | REFUSE
+        if stream:
+            chunks = streamed(http, **fields)
+            assert pieces(chunks, "refusal") == "No way"
+            assert not any("tool_calls" in c["delta"] for chunk in chunks for c in chunk["choices"])
+            finish = [c["finish_reason"] for chunk in chunks for c in chunk["choices"]]
+            assert finish[-1] == "stop"
+            return
+        done = ask(http, **fields)["choices"][0]
+        assert done["message"]["refusal"] == "No way"
+        assert not done["message"].get("tool_calls")
+        assert done["finish_reason"] == "stop"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_answer_in_words_has_no_control_token_in_it(
+        self, http: httpx.Client, stream: bool
+    ) -> None:
+        fields = {"tools": [WEATHER], "tool_choice": "auto"} | ANSWER
+        if stream:
+            assert pieces(streamed(http, **fields), "content").strip() == "One two three four"
+        else:
+            message = ask(http, **fields)["choices"][0]["message"]
+            assert message["content"].strip() == "One two three four"
+
+    def test_results_go_back(self, http: httpx.Client) -> None:
+        call = {
+            "id": "call-1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+        }
+        messages = [
+            *HELLO,
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "call-1", "content": "Rain"},
+        ]
+        done = ask(http, messages=messages, tools=[WEATHER], **ANSWER)
+        assert not done["choices"][0]["refusal_details"]["refused"]
+
+
+class TestInTheMiddle:
+    def test_the_whole_answer_drops_what_came_before(self, http: httpx.Client) -> None:
+        done = ask(http, **EVERY)
+        choice = done["choices"][0]
+        assert choice["message"] == choice["message"] | {"content": None, "refusal": "No way"}
+        details = {"refused": True, "category": "safety", "position": 2}
+        assert choice["refusal_details"] == details
+        assert choice["finish_reason"] == "stop"
+        assert done["refusal_settings"]["scope"] == "every_token"
+
+    def test_a_stream_sends_content_and_then_the_refusal(self, http: httpx.Client) -> None:
+        chunks = streamed(http, **EVERY)
+        assert pieces(chunks, "content") == "One two"
+        assert pieces(chunks, "refusal") == "No way"
+        told = [
+            choice["refusal_details"]
+            for chunk in chunks
+            for choice in chunk["choices"]
+            if "refusal_details" in choice
+        ]
+        assert [details["position"] for details in told] == [None, 2]
+
+    def test_a_threshold_above_lets_the_answer_end(self, http: httpx.Client) -> None:
+        done = ask(http, refusal_thresholds={"safety": 0.9}, **EVERY)
+        assert done["choices"][0]["message"]["content"] == "One two three four"
+
+    def test_the_first_token_alone_does_not_see_it(self, http: httpx.Client) -> None:
+        assert ask(http)["choices"][0]["message"]["content"] == "One two three four"
+
+    def test_a_bias_cannot_talk_it_away(self, http: httpx.Client) -> None:
+        three = str(scripted.token_id(" three"))
+        done = ask(http, logit_bias={three: 100}, max_tokens=8, **EVERY)
+        assert done["choices"][0]["refusal_details"]["refused"] or (
+            " three" in str(done["choices"][0]["message"]["content"])[:10]
+        )
+
+    def test_refused_at_the_first_position_is_refused_once(self, http: httpx.Client) -> None:
+        choice = ask(http, **EVERY, **REFUSE)["choices"][0]
+        assert choice["message"]["refusal"] == "No way"
+        assert choice["refusal_details"]["position"] == 0
+
+    def test_logprobs_stand_where_openai_puts_them(self, http: httpx.Client) -> None:
+        choice = ask(http, logprobs=True, **EVERY)["choices"][0]
+        assert choice["logprobs"]["content"] is None
+        tokens = [entry["token"] for entry in choice["logprobs"]["refusal"]]
+        assert "".join(tokens).startswith("No way")
+
+
+def test_a_client_that_leaves_disturbs_nobody(http: httpx.Client, scripted_server: Server) -> None:
+    body = {"messages": HELLO, "stream": True, "ignore_eos": True, "max_tokens": 400} | ANSWER
+    for _ in range(4):
+        with httpx.stream(
+            "POST", f"{scripted_server.url}/v1/chat/completions", json=body, timeout=60
+        ) as response:
+            next(response.iter_lines())
+    assert ask(http, **REFUSE)["choices"][0]["message"]["refusal"] == "No way"
