@@ -27,6 +27,8 @@ class ScratchConfig(_Section):
     layers: Count = 4
     heads: Count = 4
     max_positions: Count = 2048
+    initializer_range: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of the first weights."""
     tied_embeddings: bool = True
     """One matrix for the input and the output embeddings."""
 
@@ -49,14 +51,15 @@ class SftConfig(_Section):
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps in which the learning rate rises to its full value."""
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_length: Count = 1024
     """Tokens per example; longer answers lose their end, longer prompts are skipped."""
     loss_on: LossOn = "answer"
     """`all` learns the prompts' tokens too, which a model without pre-training profits from."""
     decision_copies: Annotated[int, Field(ge=0)] = 0
-    """Extra examples of each record that end behind the control token. A small model learns to
-    decide from them long before it has learned to write; a pre-trained one has no need of them."""
+    """Extra examples of each refusal and each look-alike that end behind the control token: a small
+    model learns to decide from them before it can write; a pre-trained one needs none."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` is mixed precision: the weights stay float32."""
     gradient_checkpointing: bool = False

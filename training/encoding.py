@@ -128,10 +128,10 @@ class Encoder:
         return examples
 
     def decisions(self, records: Iterable[Record]) -> list[Example]:
-        """Examples that end behind the control token, of all records that have one and fit."""
+        """Examples that end behind the control token: of refusals and their look-alikes."""
         examples = []
         for record in records:
-            if self._control_of(record):
+            if (record.category or record.contrast_of) and self._control_of(record):
                 with suppress(PromptTooLongError):
                     examples.append(self.encode(record, decision_only=True))
         return examples

@@ -25,8 +25,17 @@ def demo() -> Recipe:
         name="demo",
         summary="a small model from scratch on generated data: minutes on two CPU cores",
         data=_demo_splits,
-        model=ScratchConfig(),
-        sft=SftConfig(epochs=1, batch_size=32, learning_rate=2e-3, max_length=256),
+        model=ScratchConfig(vocab_size=2048, layers=3, initializer_range=0.05),
+        sft=SftConfig(
+            epochs=1,
+            batch_size=32,
+            learning_rate=2e-3,
+            adam_beta2=0.98,
+            weight_decay=0.05,
+            warmup=0.05,
+            max_length=256,
+            decision_copies=2,
+        ),
     )
 
 

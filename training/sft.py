@@ -90,6 +90,7 @@ def _arguments(config: SftConfig, seed: int, saves: Path) -> SFTConfig:
         lr_scheduler_type=config.schedule,
         # A float below 1 is a share of all steps.
         warmup_steps=config.warmup,
+        adam_beta2=config.adam_beta2,
         weight_decay=config.weight_decay,
         bf16=config.precision == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -175,9 +176,10 @@ def test_decisions_end_behind_the_control_token(encoder: Encoder) -> None:
     assert decision.labels == whole.labels[: at + 1]
 
 
-def test_decisions_leave_out_records_without_one(encoder: Encoder) -> None:
+def test_decisions_leave_out_what_is_ordinary_or_has_none(encoder: Encoder) -> None:
     bare = Encoder(encoder.tokenizer, ControlTokens(None, (7, 8)), encoder.categories, 64)
+    ordinary = record(("user", "a"), ("assistant", "b"))
+    alike = replace(ordinary, contrast_of="safety")
     long_prompt = record(("user", "q" * 99), ("assistant", "b"), category="safety")
-    answered = record(("user", "a"), ("assistant", "b"))
-    assert bare.decisions([answered, long_prompt]) == []
-    assert len(encoder.decisions([answered, long_prompt])) == 1
+    assert bare.decisions([ordinary, alike]) == []
+    assert len(encoder.decisions([ordinary, alike, long_prompt])) == 1
