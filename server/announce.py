@@ -14,8 +14,8 @@ Demur serves {model} at {url}
 Ask with curl:
   curl -s {url}/v1/chat/completions -H 'content-type: application/json' -d '{{
     "messages": [{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
-    "refusal_rates": {{"{category}": 0.95}}}}'
-Then again with "{category}": 0.0 instead: the same model answers.
+    "{field}": {{"{category}": {refuse}}}}}'
+Then again with "{category}": {answer} instead: the same model answers.
 
 Or with the OpenAI SDK for Python (pip install openai; here it is in .venv/bin/python):
   from openai import OpenAI
@@ -23,7 +23,7 @@ Or with the OpenAI SDK for Python (pip install openai; here it is in .venv/bin/p
   message = client.chat.completions.create(
       model="{model}",
       messages=[{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
-      extra_body={{"refusal_rates": {{"{category}": 0.95}}}},
+      extra_body={{"{field}": {{"{category}": {refuse}}}}},
   ).choices[0].message
   print(message.refusal or message.content)
 
@@ -46,12 +46,16 @@ async def announce(args: Namespace, checkpoint: Checkpoint) -> None:
 def banner(args: Namespace, checkpoint: Checkpoint, host: str) -> str:
     """The text, with a request that fits the checkpoint."""
     names = checkpoint.manifest.names
+    calibrated = checkpoint.policy.calibrated
     scheme = "https" if args.ssl_certfile else "http"
     return BANNER.format(
         line="-" * 88,
         model=args.served_model_name[0] if args.served_model_name else args.model,
         url=f"{scheme}://{host}:{args.port}",
         notice="".join(f"{line}\n" for line in checkpoint.manifest.notice.splitlines()),
+        field="refusal_rates" if calibrated else "refusal_thresholds",
+        refuse=0.95 if calibrated else 0.0,
+        answer=0.0 if calibrated else 1.0,
         category="safety" if "safety" in names else names[0],
         categories=", ".join(names),
     )

@@ -3,14 +3,17 @@
 import argparse
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from vllm import envs
+from vllm import AsyncEngineArgs, envs
 from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args, init_logger
+from vllm.triton_utils import HAS_TRITON
+from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from server import reasoning
@@ -26,6 +29,7 @@ OTHER_GROUPS = (
     "vllm.stat_logger_plugins",
 )
 GATE_V1 = "steering.v1:RefusalGate"
+GATE_V2 = "steering.v2:RefusalGate"
 ROUTE_GUARD = "server.routes.RouteGuard"
 
 logger = init_logger("vllm.demur.launch")
@@ -43,7 +47,8 @@ def serve(arguments: Sequence[str]) -> None:
     cli_env_setup()  # type: ignore[no-untyped-call]
     args = parse(arguments)
     checkpoint = load_checkpoint(args.model)
-    put_gate_in(args, checkpoint)
+    gate = gate_for(args)
+    put_gate_in(args, checkpoint, gate)
     name_plugin()
     configure_logging_from_args(args)
     logger.info(
@@ -51,7 +56,7 @@ def serve(arguments: Sequence[str]) -> None:
         checkpoint.path,
         ", ".join(checkpoint.manifest.names),
         "calibrated" if checkpoint.policy.calibrated else "not calibrated: thresholds only",
-        GATE_V1,
+        gate,
     )
     ServeSubcommand.cmd(args)
 
@@ -82,7 +87,20 @@ def load_checkpoint(model: str) -> Checkpoint:
         raise LaunchError(str(error)) from error
 
 
-def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
+def gate_for(args: argparse.Namespace) -> str:
+    """The adapter that vLLM's engine will load: its two samplers reject each other's.
+
+    Which sampler runs depends on the whole configuration, except where V2 cannot run at all: on the
+    CPU, for example, which has no Triton. (vLLM 0.32)
+    """
+    if not HAS_TRITON:
+        return GATE_V1
+    engine_args = AsyncEngineArgs.from_cli_args(deepcopy(args))
+    config = engine_args.create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+    return GATE_V2 if config.use_v2_model_runner else GATE_V1
+
+
+def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint, gate: str = GATE_V1) -> None:
     """Add the logits processor and what it needs to know to vLLM's own arguments."""
     additional = dict(args.additional_config or {})
     if getattr(args, "grpc", False) or envs.VLLM_USE_RUST_FRONTEND:
@@ -93,7 +111,7 @@ def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
     if args.max_logprobs != -1:
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)
-    args.logits_processors = [*(args.logits_processors or []), GATE_V1]
+    args.logits_processors = [*(args.logits_processors or []), gate]
     args.middleware = [*args.middleware, ROUTE_GUARD]
     put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration

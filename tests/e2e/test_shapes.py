@@ -303,3 +303,10 @@ def test_a_client_that_leaves_disturbs_nobody(http: httpx.Client, scripted_serve
         ) as response:
             next(response.iter_lines())
     assert ask(http, **REFUSE)["choices"][0]["message"]["refusal"] == "No way"
+
+
+def test_ctrl_c_leaves_nothing_behind(scripted_server: Server) -> None:
+    """The last test here, since it ends the module's server."""
+    scripted_server.stop()
+    assert scripted_server.process.returncode is not None
+    assert scripted_server.leftovers() == []

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from server.announce import banner
 from server.checkpoint import Checkpoint
 from server.launch import (
     GATE_V1,
+    GATE_V2,
     ROUTE_GUARD,
     LaunchError,
+    gate_for,
     load_checkpoint,
     name_plugin,
     parse,
     put_gate_in,
 )
+from steering.policy import Policy
 
 
 def arguments(**changes: Any) -> Namespace:
@@ -106,6 +110,21 @@ class TestPutGateIn:
     def test_lets_nobody_else_configure_the_gate(self, checkpoint: Checkpoint) -> None:
         with pytest.raises(LaunchError, match="'demur' is set by demur-serve itself"):
             put_gate_in(arguments(additional_config={"demur": {}}), checkpoint)
+
+
+class TestGateFor:
+    def test_the_cpu_runs_v1(self) -> None:
+        assert gate_for(arguments()) == GATE_V1
+
+    @pytest.mark.parametrize(("v2", "expected"), [(True, GATE_V2), (False, GATE_V1)])
+    def test_elsewhere_vllms_configuration_decides(
+        self, monkeypatch: pytest.MonkeyPatch, v2: bool, expected: str
+    ) -> None:
+        config = Namespace(use_v2_model_runner=v2)
+        engine_args = Namespace(create_engine_config=lambda usage_context: config)  # noqa: ARG005
+        monkeypatch.setattr("server.launch.HAS_TRITON", True)
+        monkeypatch.setattr("server.launch.AsyncEngineArgs.from_cli_args", lambda _: engine_args)
+        assert gate_for(arguments()) == expected
 
 
 class TestNamePlugin:
@@ -198,6 +217,12 @@ class TestBanner:
         assert "curl -s http://127.0.0.1:8123/v1/chat/completions" in text
         assert 'model="demur-demo"' in text
         assert '"refusal_rates": {"safety": 0.95}' in text
+
+    def test_asks_for_thresholds_where_there_are_no_rates(self, checkpoint: Checkpoint) -> None:
+        policy = Policy(checkpoint.manifest, None)
+        text = banner(arguments(), replace(checkpoint, policy=policy), "localhost")
+        assert '"refusal_thresholds": {"safety": 0.0}' in text
+        assert "refusal_rates" not in text
 
     def test_says_what_people_should_know(self, checkpoint: Checkpoint) -> None:
         notice = checkpoint.manifest.model_copy(update={"notice": "A demonstration."})
