@@ -88,9 +88,10 @@ class Server:
             self.process.wait()
 
     def leftovers(self) -> list[str]:
-        """Command lines of processes of its group that are still there."""
+        """Processes of its group that still run; those that only wait to be reaped do not."""
         found = subprocess.run(
-            ["ps", "-eo", "pgid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True
         ).stdout
+        running = (line.split(maxsplit=2) for line in found.splitlines())
         group = str(self.process.pid)
-        return [line for line in found.splitlines() if line.split(maxsplit=1)[0] == group]
+        return [args for pgid, state, args in running if pgid == group and state[0] != "Z"]

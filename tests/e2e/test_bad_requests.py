@@ -67,9 +67,9 @@ def test_a_control_token_in_a_message(http: httpx.Client, manifest: Manifest, ro
 @pytest.mark.parametrize(
     ("field", "literal"),
     [
-        ("logit_bias", '{"5": 100}'),
+        ("allowed_token_ids", "[5]"),
         ("vllm_xargs", '{"demur": [9.0]}'),
-        ("continue_final_message", 'true, "add_generation_prompt": false'),
+        ("echo", "true"),
         ("max_tokens", "0"),
         ("top_logprobs", '21, "logprobs": true'),
     ],

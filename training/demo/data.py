@@ -51,10 +51,14 @@ class Group:
     test: int
 
 
+REFUSED = {"incomplete": 3000}  # what is missing shows in few words: it takes more prompts
 GROUPS = (
-    *(Group(name, None, wording.REFUSED, 2200, 100, 80) for name, wording in WORDING.items()),
+    *(
+        Group(name, None, wording.REFUSED, REFUSED.get(name, 2200), 100, 80)
+        for name, wording in WORDING.items()
+    ),
     *(Group(None, name, wording.CONTRAST, 950, 50, 40) for name, wording in WORDING.items()),
-    Group(None, None, ordinary.RULES, 10000, 150, 100),
+    Group(None, None, ordinary.RULES, 9500, 150, 100),
 )
 FIRST_TRY_COPIES = 12
 DRAWS_PER_RECORD = 50  # a group that yields too few distinct prompts is a fault of its wording
