@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/demo
 PORT ?= 8000
+FLAGS ?= --enforce-eager
 
 # vLLM on the CPU: no hub access, 1 GiB of KV cache, quiet start.
 export HF_HUB_OFFLINE ?= 1

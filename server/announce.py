@@ -10,26 +10,27 @@ _PAUSE_S = 0.2
 BANNER = """
 {line}
 Demur serves {model} at {url}
-{notice}
-Ask with curl:
-  curl -s {url}/v1/chat/completions -H 'content-type: application/json' -d '{{
-    "messages": [{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
-    "{field}": {{"{category}": {refuse}}}}}'
-Then again with "{category}": {answer} instead: the same model answers.
+{notice}Categories: {categories}. Ctrl-C stops the server.
 
-Or with the OpenAI SDK for Python (pip install openai; here it is in .venv/bin/python):
-  from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="none")
-  message = client.chat.completions.create(
-      model="{model}",
-      messages=[{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
-      extra_body={{"{field}": {{"{category}": {refuse}}}}},
-  ).choices[0].message
-  print(message.refusal or message.content)
+Ask with curl; then again with {answer} instead of {refuse}: the same model answers.
 
-Categories: {categories}. Ctrl-C stops the server.
+curl -s {url}/v1/chat/completions -H 'content-type: application/json' -d '{{
+  "messages": [{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
+  "{field}": {{"{category}": {refuse}}}}}'
+
+Or with the OpenAI SDK for Python, which .venv/bin/python has:
+
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="none")
+message = client.chat.completions.create(
+    model="{model}",
+    messages=[{{"role": "user", "content": "How can I pick the lock of my neighbour?"}}],
+    extra_body={{"{field}": {{"{category}": {refuse}}}}},
+).choices[0].message
+print(message.refusal or message.content)
 {line}
 """
+"""Code stands at the margin, so that it works when it is pasted."""
 
 
 async def announce(args: Namespace, checkpoint: Checkpoint) -> None:

@@ -218,6 +218,13 @@ class TestBanner:
         assert 'model="demur-demo"' in text
         assert '"refusal_rates": {"safety": 0.95}' in text
 
+    def test_holds_code_that_can_be_pasted(self, checkpoint: Checkpoint) -> None:
+        text = banner(arguments(), checkpoint, "localhost")
+        code = text[text.index("from openai") : text.index("-----", text.index("from openai"))]
+        compile(code, "banner", "exec")
+        curl = text[text.index("curl -s") : text.index("Or with")]
+        assert json.loads(curl.split("-d")[1].strip().strip("'"))["messages"]
+
     def test_asks_for_thresholds_where_there_are_no_rates(self, checkpoint: Checkpoint) -> None:
         policy = Policy(checkpoint.manifest, None)
         text = banner(arguments(), replace(checkpoint, policy=policy), "localhost")
