@@ -98,11 +98,6 @@ class Turn:
         """Count from choice 0 again: vLLM makes one parser before it knows how to answer."""
         self._parsers = 0
 
-    def refused(self, index: int) -> bool:
-        """Whether choice `index` is known to be a refusal."""
-        choice = self.choices.get(index)
-        return choice is not None and choice.refused
-
     def any_refused(self) -> bool:
         """Whether any choice is known to be a refusal."""
         return any(choice.refused for choice in self.choices.values())

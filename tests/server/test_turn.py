@@ -56,14 +56,14 @@ def test_an_answer_loses_its_respond_token() -> None:
     first, second = cleaned(state, piece(0, "", [1]), piece(0, "Hi", [40]))
     assert list(first.token_ids) == []
     assert (second.text, list(second.token_ids)) == ("Hi", [40])
-    assert not state.refused(0)
+    assert not state.choices[0].refused
     assert state.choices[0].answer == "Hi"
 
 
 def test_a_refusal_is_noted_with_its_category_and_text() -> None:
     state = turn()
     cleaned(state, piece(0, "", [3]), piece(0, "I ca", [40]), piece(0, "n't.", [41]))
-    assert state.refused(0)
+    assert state.choices[0].refused
     assert state.choices[0].category == 1
     assert state.choices[0].refusal == "I can't."
     assert state.choices[0].answer == ""
@@ -74,8 +74,8 @@ def test_choices_are_decided_apart() -> None:
     state = turn()
     pieces = cleaned(state, piece(1, "", [2, 40]), piece(0, "", [1]), piece(0, "x", [41]))
     assert [list(item.token_ids) for item in pieces] == [[40], [], [41]]
-    assert state.refused(1)
-    assert not state.refused(0)
+    assert state.choices[1].refused
+    assert not state.choices[0].refused
 
 
 class TestInTheMiddle:
@@ -127,7 +127,7 @@ def test_without_a_respond_token_an_answer_loses_nothing() -> None:
     state = turn(ControlTokens(respond=None, refuse=(2, 3)))
     (only,) = cleaned(state, piece(0, "Hi", [40, 41]))
     assert list(only.token_ids) == [40, 41]
-    assert not state.refused(0)
+    assert not state.choices[0].refused
 
 
 def test_a_choice_without_tokens_is_not_decided_yet() -> None:
