@@ -109,7 +109,7 @@ class RefusalServingChat(OpenAIServingChat):
         if isinstance(response, ErrorResponse):
             return response
         for choice in response.choices:
-            decided = turn.choices[choice.index]
+            decided = turn.choices.get(choice.index, Choice())
             if decided.refused:
                 choice.message = ChatMessage(role=choice.message.role, refusal=decided.refusal)
                 choice.finish_reason = "stop"
