@@ -30,6 +30,8 @@ class RefusalServingChat(OpenAIServingChat):
 
     checkpoint: Checkpoint
     admission: Admission
+    mirror_refusals: bool
+    """Whether a refusal's text stands in `content` too."""
     answer_parser_cls: type[Parser] | None
     """The parser for this model's tools and reasoning, as vLLM would have chosen it, if any."""
 
@@ -40,6 +42,8 @@ class RefusalServingChat(OpenAIServingChat):
         checkpoint: Checkpoint,
         admission: Admission,
         answer_parser_cls: type[Parser] | None,
+        *,
+        mirror_refusals: bool,
     ) -> Self:
         """The handler that vLLM has built from its command line, with our hooks.
 
@@ -49,6 +53,7 @@ class RefusalServingChat(OpenAIServingChat):
         ours.__dict__.update(handler.__dict__)
         ours.checkpoint = checkpoint
         ours.admission = admission
+        ours.mirror_refusals = mirror_refusals
         ours.answer_parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
         ours.parser_cls = answer_parser_cls or RefusalParser
@@ -85,15 +90,16 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> Parser:
         # A stream asks for its parsers in the order of the choices, behind one made up front.
         index = request.turn.next_parser()
+        mirror = self.mirror_refusals
         if self.answer_parser_cls is None:
-            return RefusalParser(None, request.turn, index)
+            return RefusalParser(None, request.turn, index, mirror=mirror)
         inner = self.answer_parser_cls(
             tokenizer,
             request.tools,  # type: ignore[arg-type]
             chat_template_kwargs=chat_template_kwargs,
             model_config=self.model_config,
         )
-        return RefusalParser(inner, request.turn, index)
+        return RefusalParser(inner, request.turn, index, mirror=mirror)
 
     async def chat_completion_full_generator(  # type: ignore[override]
         self,
@@ -111,7 +117,10 @@ class RefusalServingChat(OpenAIServingChat):
         for choice in response.choices:
             decided = turn.choices.get(choice.index, Choice())
             if decided.refused:
-                choice.message = ChatMessage(role=choice.message.role, refusal=decided.refusal)
+                content = decided.refusal if self.mirror_refusals else None
+                choice.message = ChatMessage(
+                    role=choice.message.role, content=content, refusal=decided.refusal
+                )
                 choice.finish_reason = "stop"
                 if choice.logprobs is not None:
                     choice.logprobs = _of_refusal(choice.logprobs, decided.position)
@@ -153,7 +162,8 @@ class RefusalServingChat(OpenAIServingChat):
             if "role" in choice["delta"]:
                 opened += 1
                 if decided is not None and decided.refused:
-                    choice["delta"] |= {"content": None, "refusal": ""}
+                    content = "" if self.mirror_refusals else None
+                    choice["delta"] |= {"content": content, "refusal": ""}
                 continue
             if decided is not None and not decided.announced:
                 decided.announced = True

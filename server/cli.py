@@ -16,7 +16,8 @@ and gets a refusal in message.refusal, as OpenAI's clients expect.
 
 Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dtype,
 --tensor-parallel-size, --max-model-len ... ; `demur-serve --help=all` lists every one.
-The dtype is the calibration's unless you give one.
+The dtype is the calibration's unless you give one. And one flag of our own:
+  --mirror-refusals    put a refusal's text into content too, for clients that drop `refusal`
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """

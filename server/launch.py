@@ -32,6 +32,8 @@ GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
 ROUTE_GUARD = "server.routes.RouteGuard"
 
+MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
+
 logger = init_logger("vllm.demur.launch")
 
 
@@ -68,6 +70,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             prog="demur-serve", usage="demur-serve CHECKPOINT [options]"
         )
     )
+    ours = parser.add_argument_group(  # type: ignore[no-untyped-call]
+        "demur", "Demur's own flags."
+    )
+    ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")

@@ -15,10 +15,13 @@ from server.turn import Turn
 class RefusalParser(Parser):
     """Streams a refused choice as `delta.refusal`; leaves an answer to vLLM's own parser."""
 
-    def __init__(self, inner: Parser | None, turn: Turn, index: int) -> None:
+    def __init__(
+        self, inner: Parser | None, turn: Turn, index: int, *, mirror: bool = False
+    ) -> None:
         self._inner = inner
         self._turn = turn
         self._index = index
+        self._mirror = mirror
 
     @property
     def reasoning_parser(self) -> ReasoningParser | None:
@@ -78,6 +81,8 @@ class RefusalParser(Parser):
         if not refused:
             return message
         parts = {} if message is None or not answer else message.model_dump(exclude_unset=True)
+        if self._mirror:
+            parts["content"] = (parts.get("content") or "") + refusal
         return RefusalDelta(**parts, refusal=refusal)
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:

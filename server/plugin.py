@@ -66,7 +66,7 @@ class DemurPlugin:
         # The engine has our reasoning parser, for grammars; text is parsed as without it.
         state.online_renderer.parser = parser_cls
         state.openai_serving_chat = RefusalServingChat.taking_over(
-            chat, checkpoint, admission, parser_cls
+            chat, checkpoint, admission, parser_cls, mirror_refusals=args.mirror_refusals
         )
         self._announcement = asyncio.create_task(announce(args, checkpoint))
         logger.info("The gate is proved: one forced refusal per category and one forced answer")

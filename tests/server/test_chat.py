@@ -24,10 +24,11 @@ class InnerParser:
         return DeltaMessage(reasoning=text)
 
 
-def handler(checkpoint: Checkpoint) -> RefusalServingChat:
+def handler(checkpoint: Checkpoint, *, mirror: bool = False) -> RefusalServingChat:
     ours = RefusalServingChat.__new__(RefusalServingChat)
     ours.checkpoint = checkpoint
     ours.answer_parser_cls = None
+    ours.mirror_refusals = mirror
     return ours
 
 
@@ -68,6 +69,14 @@ def test_a_refused_choice_opens_without_content(checkpoint: Checkpoint) -> None:
     accepted = request(checkpoint, c0=Choice(category=1))
     chunk, _ = told(checkpoint, accepted, event(0, role="assistant", content=""))
     assert chunk["choices"][0]["delta"] == {"role": "assistant", "content": None, "refusal": ""}
+
+
+def test_a_mirrored_refusal_opens_with_content(checkpoint: Checkpoint) -> None:
+    accepted = request(checkpoint, c0=Choice(category=1))
+    opening = event(0, role="assistant", content="")
+    rewritten, _ = handler(checkpoint, mirror=True)._with_decisions(opening, accepted, first=False)
+    delta = json.loads(rewritten.removeprefix("data: "))["choices"][0]["delta"]
+    assert delta == {"role": "assistant", "content": "", "refusal": ""}
 
 
 def test_each_choice_is_announced_in_its_first_piece(checkpoint: Checkpoint) -> None:
@@ -126,6 +135,15 @@ class TestParser:
         choice.refuse(0, boundary=len("Yes, "), position=2)
         both = {"content": "Yes, ", "refusal": "No"}
         assert self.piece(choice, "Yes, No", checkpoint) == both
+
+    def test_may_mirror_refusals_for_clients_that_drop_them(self, checkpoint: Checkpoint) -> None:
+        choice = Choice()
+        choice.refuse(0, boundary=len("Yes, "), position=2)
+        choice.add("Yes, No")
+        parser = RefusalParser(None, request(checkpoint, c0=choice).turn, 0, mirror=True)
+        message = parser.parse_delta("Yes, No", [40], None, finished=False)
+        assert message is not None
+        assert message.model_dump(exclude_unset=True) == {"content": "Yes, No", "refusal": "No"}
 
     def test_gives_the_parser_inside_no_word_of_a_refusal(self, checkpoint: Checkpoint) -> None:
         inner = InnerParser()

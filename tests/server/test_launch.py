@@ -174,6 +174,10 @@ class TestArguments:
             128,
         )
 
+    def test_include_ours(self) -> None:
+        assert not parse(["demo"]).mirror_refusals
+        assert parse(["demo", "--mirror-refusals"]).mirror_refusals
+
     def test_need_a_checkpoint(self) -> None:
         with pytest.raises(LaunchError, match="name the checkpoint's folder first"):
             parse(["--port", "8123"])
