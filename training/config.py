@@ -31,6 +31,8 @@ class ScratchConfig(_Section):
     """Standard deviation of the first weights."""
     tied_embeddings: bool = True
     """One matrix for the input and the output embeddings."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """Of sampling where a request names none; kept in the checkpoint's generation settings."""
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

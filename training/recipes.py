@@ -25,7 +25,7 @@ def demo() -> Recipe:
         name="demo",
         summary="a small model from scratch on generated data: minutes on two CPU cores",
         data=_demo_splits,
-        model=ScratchConfig(vocab_size=2048, layers=3, initializer_range=0.05),
+        model=ScratchConfig(vocab_size=2048, layers=3, initializer_range=0.05, temperature=0.3),
         sft=SftConfig(
             epochs=1,
             batch_size=32,

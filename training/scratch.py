@@ -77,6 +77,9 @@ def build_model(
         torch.manual_seed(seed)
         model = LlamaForCausalLM(architecture)  # type: ignore[no-untyped-call]
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=config.temperature,
     )
     return model

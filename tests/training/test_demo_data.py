@@ -61,11 +61,11 @@ def test_training_has_the_size_and_mixture_of_the_demonstration(data: DemoData) 
     assert 0.15 <= contrast / len(data.train) <= 0.25
 
 
-def test_training_covers_the_categories_evenly(data: DemoData) -> None:
+def test_no_category_drowns_another_in_training(data: DemoData) -> None:
     counts = Counter(record.category for record in data.train if record.category)
 
     assert set(counts) == set(NAMES)
-    assert max(counts.values()) <= 1.1 * min(counts.values())
+    assert max(counts.values()) <= 1.4 * min(counts.values())
 
 
 @pytest.mark.parametrize(

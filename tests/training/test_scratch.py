@@ -7,7 +7,13 @@ from training.records import Message, Record
 from training.scratch import build_model, texts_of, train_tokenizer
 
 SMALL = ScratchConfig(
-    vocab_size=320, hidden_size=64, intermediate_size=64, layers=1, heads=1, max_positions=32
+    vocab_size=320,
+    hidden_size=64,
+    intermediate_size=64,
+    layers=1,
+    heads=1,
+    max_positions=32,
+    temperature=0.3,
 )
 TEXTS = ["the cat sat on the mat", "assistant\n", "user\n", "the cats sat"] * 3
 
@@ -50,6 +56,7 @@ def test_the_model_has_the_sizes_asked_for(tied: bool) -> None:
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
     assert model.dtype == torch.float32
     assert model.generation_config is not None
+    assert model.generation_config.temperature == 0.3
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
 
 
