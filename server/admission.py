@@ -12,8 +12,9 @@ from server.fields import check_fields
 from server.prompt import PromptCheck
 from server.schema import ChatRequest
 from server.turn import Turn
-from server.words import Bias, bias_of
-from steering.policy import SettingsError
+from server.words import bias_of
+from steering.manifest import Scope
+from steering.policy import Policy, SettingsError
 
 MAX_TEMPERATURE = 2.0
 THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
@@ -48,47 +49,36 @@ class Admission:
             dict.fromkeys([*checkpoint.manifest.tokens, *tokenizer.all_special_tokens])
         )
 
-    def admit(self, request: ChatRequest) -> None:
+    def admit(self, request: ChatRequest, policy: Policy) -> None:
         """Check a request's own fields and resolve its settings into `request.turn`.
+
+        policy: what the operator allows this client.
 
         Raises VLLMValidationError, which vLLM answers as a 400 that names the field.
         """
         check_fields(dict(request), request.model_extra or {})
         self._check_bounds(request)
-        self._check_scope(request)
         _check_texts(request, self._markers)
         try:
-            steering = self._checkpoint.policy.resolve(request.settings)
+            scope = policy.scope(request.refusal_scope)
+            steering = policy.resolve(request.settings)
         except SettingsError as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
-        request.begin(
-            Turn(
-                steering,
-                self._checkpoint.control,
-                every_token=request.refusal_scope == "every_token",
-                bias=self._bias(request),
-            )
-        )
+        self._check_grammar(request, scope)
+        if self._limits.penalties_before_gate:
+            _check_penalties(request, scope)
+        bias = bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
+        request.begin(Turn(steering, self._checkpoint.control, scope, bias))
 
     def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any] | None) -> None:
         """Check a rendered prompt; raises VLLMValidationError."""
         self._prompt.check(token_ids, kwargs or {})
 
-    def _bias(self, request: ChatRequest) -> Bias:
-        return bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
-
-    def _check_scope(self, request: ChatRequest) -> None:
-        scopes = self._checkpoint.manifest.scopes
-        if request.refusal_scope not in scopes:
-            _refuse(
-                "refusal_scope",
-                f"must be {' or '.join(scopes)}, what this checkpoint was trained for, not"
-                f" {request.refusal_scope}",
-            )
+    def _check_grammar(self, request: ChatRequest, scope: Scope) -> None:
         constrained = _constrained(request)
         if constrained is not None and self._checkpoint.control.respond is None:
             _refuse(constrained, "cannot be served: this checkpoint has no respond token")
-        if constrained is not None and request.refusal_scope == "every_token":
+        if constrained is not None and scope == "every_token":
             _refuse(
                 constrained,
                 "goes with refusal_scope first_token only: a refusal in the middle would not be"
@@ -103,8 +93,6 @@ class Admission:
         if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:
             _refuse("temperature", f"must be between 0 and 2, not {request.temperature}")
         self._check_logprobs(request.top_logprobs or 0)
-        if self._limits.penalties_before_gate:
-            _check_penalties(request)
         unknown = (request.chat_template_kwargs or {}).keys() - THINKING_KWARGS
         if unknown:
             _refuse(
@@ -131,12 +119,12 @@ def _constrained(request: ChatRequest) -> str | None:
     return None
 
 
-def _check_penalties(request: ChatRequest) -> None:
+def _check_penalties(request: ChatRequest, scope: Scope) -> None:
     """Model Runner V2 penalises before the gate: a prompt's tokens, or an answer's."""
     if request.repetition_penalty not in (None, 1):
         _refuse("repetition_penalty", "must be 1 on this engine")
     for field in ("frequency_penalty", "presence_penalty"):
-        if request.refusal_scope == "every_token" and (getattr(request, field) or 0) < 0:
+        if scope == "every_token" and (getattr(request, field) or 0) < 0:
             _refuse(field, "must not be negative where every token is gated")
 
 

@@ -18,6 +18,7 @@ from vllm.tokenizers import TokenizerLike
 
 from server.admission import Admission
 from server.checkpoint import Checkpoint
+from server.operator_policy import LivePolicy
 from server.parser import RefusalParser
 from server.schema import ChatRequest, RefusalDetails, RefusalSettings
 from server.turn import Choice, without_control_tokens
@@ -30,6 +31,7 @@ class RefusalServingChat(OpenAIServingChat):
 
     checkpoint: Checkpoint
     admission: Admission
+    operator: LivePolicy
     mirror_refusals: bool
     """Whether a refusal's text stands in `content` too."""
     answer_parser_cls: type[Parser] | None
@@ -41,6 +43,7 @@ class RefusalServingChat(OpenAIServingChat):
         handler: OpenAIServingChat,
         checkpoint: Checkpoint,
         admission: Admission,
+        operator: LivePolicy,
         answer_parser_cls: type[Parser] | None,
         *,
         mirror_refusals: bool,
@@ -53,6 +56,7 @@ class RefusalServingChat(OpenAIServingChat):
         ours.__dict__.update(handler.__dict__)
         ours.checkpoint = checkpoint
         ours.admission = admission
+        ours.operator = operator
         ours.mirror_refusals = mirror_refusals
         ours.answer_parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
@@ -69,7 +73,8 @@ class RefusalServingChat(OpenAIServingChat):
 
         Raises VLLMValidationError (a 400) if the request is not admitted.
         """
-        self.admission.admit(request)
+        key = None if raw_request is None else raw_request.headers.get("Authorization")
+        self.admission.admit(request, self.operator.current.of(key))
         return await super().create_chat_completion(request, raw_request)
 
     async def render_chat_request(self, request: ChatRequest) -> Any:  # type: ignore[override]
@@ -185,7 +190,7 @@ class RefusalServingChat(OpenAIServingChat):
     def _settings(self, request: ChatRequest) -> dict[str, Any]:
         names = self.checkpoint.manifest.names
         return RefusalSettings.of(
-            request.settings, request.turn.steering, names, request.refusal_scope
+            request.settings, request.turn.steering, names, request.turn.scope
         ).model_dump()
 
 

@@ -6,6 +6,7 @@ from typing import Self
 
 from vllm.tokenizers import get_tokenizer
 
+from steering.bounds import Bounds
 from steering.calibration import CalibrationScores
 from steering.manifest import Manifest
 from steering.policy import Policy, Settings
@@ -20,7 +21,10 @@ class Checkpoint:
     path: Path
     manifest: Manifest
     control: ControlTokens
+    scores: CalibrationScores | None
+    """Of the calibration prompts; None if it was not calibrated."""
     policy: Policy
+    """Without an operator's bounds."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -34,9 +38,12 @@ class Checkpoint:
         scores = None
         if manifest.calibration is not None:
             scores = CalibrationScores.load(path, manifest.names)
-        return cls(path=path, manifest=manifest, control=control, policy=Policy(manifest, scores))
+        return cls(path, manifest, control, scores, Policy(manifest, scores))
 
-    def gate_config(self) -> GateConfig:
-        """What the gate in the engine needs, with the default policy's thresholds."""
-        defaults = self.policy.resolve(Settings()).thresholds
-        return GateConfig(control=self.control, defaults=defaults)
+    def policy_within(self, bounds: Bounds) -> Policy:
+        """The policy that keeps an operator's bounds; raises BoundsError if none can."""
+        return Policy(self.manifest, self.scores, bounds)
+
+    def gate_config(self, policy: Policy) -> GateConfig:
+        """What the gate in the engine needs; `policy` has the thresholds of the default."""
+        return GateConfig(control=self.control, defaults=policy.resolve(Settings()).thresholds)

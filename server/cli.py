@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from server import hangup
+
 USAGE = """\
 usage: demur-serve CHECKPOINT [any flag of `vllm serve`]
 
@@ -16,8 +18,10 @@ and gets a refusal in message.refusal, as OpenAI's clients expect.
 
 Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dtype,
 --tensor-parallel-size, --max-model-len ... ; `demur-serve --help=all` lists every one.
-The dtype is the calibration's unless you give one. And one flag of our own:
-  --mirror-refusals    put a refusal's text into content too, for clients that drop `refusal`
+The dtype is the calibration's unless you give one. And flags of our own:
+  --refusal-policy FILE  default rates and bounds, for everybody and by API key (YAML); a
+                         changed file is read again at SIGHUP
+  --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """
@@ -29,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2
+    hangup.hold()
     from server.launch import LaunchError, serve
 
     try:

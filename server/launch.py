@@ -16,9 +16,11 @@ from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from server import reasoning
+from server import hangup, reasoning
 from server.checkpoint import Checkpoint
+from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
 from server.routes import PLUGIN
+from steering.policy import Policy
 from steering.wire import CONFIG_KEY
 
 ENDPOINT_GROUP = "vllm.endpoint_plugins"
@@ -32,6 +34,7 @@ GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
 ROUTE_GUARD = "server.routes.RouteGuard"
 
+POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
 
 logger = init_logger("vllm.demur.launch")
@@ -49,8 +52,13 @@ def serve(arguments: Sequence[str]) -> None:
     cli_env_setup()  # type: ignore[no-untyped-call]
     args = parse(arguments)
     checkpoint = load_checkpoint(args.model)
+    default = load_policy(args, checkpoint).everybody
+    if args.refusal_policy is None:
+        hangup.release()
+    else:
+        hangup.watch()
     gate = gate_for(args)
-    put_gate_in(args, checkpoint, gate)
+    put_gate_in(args, checkpoint, default, gate)
     name_plugin()
     configure_logging_from_args(args)
     logger.info(
@@ -73,6 +81,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours = parser.add_argument_group(  # type: ignore[no-untyped-call]
         "demur", "Demur's own flags."
     )
+    ours.add_argument("--refusal-policy", type=Path, metavar="FILE", help=POLICY_HELP)
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
@@ -93,6 +102,14 @@ def load_checkpoint(model: str) -> Checkpoint:
         raise LaunchError(str(error)) from error
 
 
+def load_policy(args: argparse.Namespace, checkpoint: Checkpoint) -> OperatorPolicy:
+    """The operator's policy, or LaunchError."""
+    try:
+        return LivePolicy(checkpoint, args.refusal_policy, api_keys(args)).current
+    except PolicyFileError as error:
+        raise LaunchError(str(error)) from error
+
+
 def gate_for(args: argparse.Namespace) -> str:
     """The adapter that vLLM's engine will load: its two samplers reject each other's.
 
@@ -106,14 +123,16 @@ def gate_for(args: argparse.Namespace) -> str:
     return GATE_V2 if config.use_v2_model_runner else GATE_V1
 
 
-def put_gate_in(args: argparse.Namespace, checkpoint: Checkpoint, gate: str = GATE_V1) -> None:
+def put_gate_in(
+    args: argparse.Namespace, checkpoint: Checkpoint, default: Policy, gate: str = GATE_V1
+) -> None:
     """Add the logits processor and what it needs to know to vLLM's own arguments."""
     additional = dict(args.additional_config or {})
     if getattr(args, "grpc", False) or envs.VLLM_USE_RUST_FRONTEND:
         raise LaunchError("vLLM's gRPC server and Rust front end do not load the gate's routes")
     if CONFIG_KEY in additional:
         raise LaunchError(f"--additional-config: {CONFIG_KEY!r} is set by demur-serve itself")
-    args.additional_config = additional | checkpoint.gate_config().to_additional_config()
+    args.additional_config = additional | checkpoint.gate_config(default).to_additional_config()
     if args.max_logprobs != -1:
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)

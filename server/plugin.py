@@ -2,6 +2,7 @@
 
 import asyncio
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from vllm.logger import init_logger
 from vllm.parser import Parser, ParserManager
 from vllm.tokenizers import TokenizerLike
 
+from server import hangup
 from server.admission import Admission, Limits
 from server.announce import announce
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
+from server.operator_policy import LivePolicy, api_keys
 from server.probe import prove_gate
 from server.routes import CHAT, PLUGIN, prune
 from server.schema import ChatRequest
@@ -53,6 +56,9 @@ class DemurPlugin:
         if engine_client is None:
             raise RuntimeError("demur serves a model; vLLM's render server has none")
         checkpoint = Checkpoint.load(Path(args.model))
+        operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
+        if args.refusal_policy is not None:
+            hangup.listen(partial(asyncio.get_running_loop().call_soon_threadsafe, operator.reload))
         await prove_gate(engine_client, checkpoint)
         config = engine_client.vllm_config
         limits = Limits(
@@ -66,7 +72,7 @@ class DemurPlugin:
         # The engine has our reasoning parser, for grammars; text is parsed as without it.
         state.online_renderer.parser = parser_cls
         state.openai_serving_chat = RefusalServingChat.taking_over(
-            chat, checkpoint, admission, parser_cls, mirror_refusals=args.mirror_refusals
+            chat, checkpoint, admission, operator, parser_cls, mirror_refusals=args.mirror_refusals
         )
         self._announcement = asyncio.create_task(announce(args, checkpoint))
         logger.info("The gate is proved: one forced refusal per category and one forced answer")

@@ -72,10 +72,11 @@ class ChatRequest(ChatCompletionRequest):
         )
     )
 
-    refusal_scope: Scope = Field(
-        default="first_token",
+    refusal_scope: Scope | None = Field(
+        default=None,
         description=(
-            "Where the answer may be refused: at its first token only, or at every token."
+            "Where the answer may be refused: at its first token only (the default, unless the"
+            " operator has another), or at every token."
         ),
     )
 

@@ -8,6 +8,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.tokenizers import TokenizerLike
 
 from server.words import NO_BIAS, Bias
+from steering.manifest import Scope
 from steering.policy import Steering
 from steering.tokens import ControlTokens
 
@@ -80,13 +81,18 @@ class Turn:
 
     steering: Steering
     control: ControlTokens
-    every_token: bool = False
+    scope: Scope = "first_token"
     bias: Bias = NO_BIAS
     shows_special_tokens: bool = False
     """Whether the engine writes special tokens into text, as some tool parsers ask it to."""
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     _parsers: int = 0
+
+    @property
+    def every_token(self) -> bool:
+        """Whether the gate decides at every position."""
+        return self.scope == "every_token"
 
     def next_parser(self) -> int:
         """Index of the choice that the next parser is made for."""

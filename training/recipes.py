@@ -34,6 +34,7 @@ def demo() -> Recipe:
             weight_decay=0.05,
             warmup=0.05,
             max_length=256,
+            loss_on="all",
             decision_copies=2,
         ),
     )

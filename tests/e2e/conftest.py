@@ -8,7 +8,8 @@ import pytest
 from openai import OpenAI
 
 from steering.manifest import Manifest
-from tests.e2e.server import Server
+from tests.e2e import calls, scripted
+from tests.e2e.server import Server, serving
 from training.records import Record, read_records
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
@@ -29,16 +30,9 @@ def manifest(checkpoint: Path) -> Manifest:
 
 @pytest.fixture(scope="session")
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(
-        checkpoint,
-        log=tmp_path_factory.mktemp("server") / "log",
-        flags=["--served-model-name", MODEL],
-    )
-    try:
-        running.wait_until_ready()
+    folder = tmp_path_factory.mktemp("server")
+    with serving(checkpoint, folder, ["--served-model-name", MODEL]) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +44,37 @@ def http(server: Server) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def sdk(server: Server) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=120, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def scripted_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scripted")
+    scripted.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scripted_server(
+    scripted_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    flags = ["--served-model-name", calls.MODEL, "--enable-auto-tool-choice"]
+    # Long prompts come in chunks.
+    flags += ["--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"]
+    with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def scripted_http(scripted_server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=scripted_server.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def scripted_sdk(scripted_server: Server) -> Iterator[OpenAI]:
+    url = f"{scripted_server.url}/v1"
+    with OpenAI(base_url=url, api_key="none", timeout=120, max_retries=0) as client:
         yield client
 
 

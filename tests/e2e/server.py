@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,3 +96,19 @@ class Server:
         running = (line.split(maxsplit=2) for line in found.splitlines())
         group = str(self.process.pid)
         return [args for pgid, state, args in running if pgid == group and state[0] != "Z"]
+
+
+@contextmanager
+def serving(
+    checkpoint: Path,
+    folder: Path,
+    flags: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server that is ready, with its log in `folder`, until the block ends."""
+    server = Server(checkpoint, folder / "log", flags, environment or {})
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()

@@ -1,23 +1,17 @@
 """Every shape of a request, on a model whose words are known: see tests/e2e/scripted.py."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 from openai import OpenAI
-from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from openai.types.chat import ChatCompletionToolParam
 from pydantic import BaseModel
 
 from tests.e2e import scripted
-from tests.e2e.server import Server
+from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
 
-MODEL = "scripted"
-HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
-ANSWER = {"refusal_rates": 0.0}
-REFUSE = {"refusal_thresholds": {"safety": 0.0}}
-EVERY = {"refusal_scope": "every_token"}
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
     "function": {
@@ -33,54 +27,14 @@ WEATHER: ChatCompletionToolParam = {
 NAMED: Any = {"type": "function", "function": {"name": "weather"}}
 
 
-@pytest.fixture(scope="module")
-def scripted_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("scripted")
-    scripted.build(folder / "checkpoint")
-    flags = ["--served-model-name", MODEL, "--enable-auto-tool-choice"]
-    flags += ["--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"]
-    running = Server(folder / "checkpoint", log=folder / "log", flags=flags)
-    try:
-        running.wait_until_ready()
-        yield running
-    finally:
-        running.stop()
+@pytest.fixture
+def sdk(scripted_sdk: OpenAI) -> OpenAI:
+    return scripted_sdk
 
 
-@pytest.fixture(scope="module")
-def sdk(scripted_server: Server) -> Iterator[OpenAI]:
-    url = f"{scripted_server.url}/v1"
-    with OpenAI(base_url=url, api_key="none", timeout=120, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def http(scripted_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=scripted_server.url, timeout=120) as client:
-        yield client
-
-
-def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:
-    body = {"messages": HELLO, "temperature": 0} | fields
-    response = http.post("/v1/chat/completions", json=body)
-    assert response.status_code == 200, response.text
-    done: dict[str, Any] = response.json()
-    return done
-
-
-def streamed(http: httpx.Client, **fields: Any) -> list[dict[str, Any]]:
-    body = {"messages": HELLO, "temperature": 0, "stream": True} | fields
-    text = http.post("/v1/chat/completions", json=body).text
-    return [
-        json.loads(line.removeprefix("data: "))
-        for line in text.splitlines()
-        if line.startswith("data: {")
-    ]
-
-
-def pieces(chunks: list[dict[str, Any]], kind: str) -> str:
-    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
-    return "".join(delta.get(kind) or "" for delta in deltas)
+@pytest.fixture
+def http(scripted_http: httpx.Client) -> httpx.Client:
+    return scripted_http
 
 
 class TestWords:
@@ -185,7 +139,7 @@ class TestGrammars:
 
     def test_goes_with_the_first_token_only(self, http: httpx.Client) -> None:
         body = {"messages": HELLO, "response_format": self.SCHEMA} | EVERY
-        response = http.post("/v1/chat/completions", json=body)
+        response = http.post(CHAT, json=body)
         assert response.status_code == 400
         assert response.json()["error"]["param"] == "response_format"
 
@@ -297,18 +251,9 @@ class TestInTheMiddle:
         assert "".join(tokens).startswith("No way")
 
 
-def test_a_client_that_leaves_disturbs_nobody(http: httpx.Client, scripted_server: Server) -> None:
+def test_a_client_that_leaves_disturbs_nobody(http: httpx.Client) -> None:
     body = {"messages": HELLO, "stream": True, "ignore_eos": True, "max_tokens": 400} | ANSWER
     for _ in range(4):
-        with httpx.stream(
-            "POST", f"{scripted_server.url}/v1/chat/completions", json=body, timeout=60
-        ) as response:
+        with http.stream("POST", CHAT, json=body) as response:
             next(response.iter_lines())
     assert ask(http, **REFUSE)["choices"][0]["message"]["refusal"] == "No way"
-
-
-def test_ctrl_c_leaves_nothing_behind(scripted_server: Server) -> None:
-    """The last test here, since it ends the module's server."""
-    scripted_server.stop()
-    assert scripted_server.process.returncode is not None
-    assert scripted_server.leftovers() == []

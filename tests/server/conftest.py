@@ -1,5 +1,6 @@
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def checkpoint() -> Checkpoint:
         path=Path("demo"),
         manifest=MANIFEST,
         control=ControlTokens(respond=1, refuse=(2, 3)),
+        scores=SCORES,
         policy=Policy(MANIFEST, SCORES),
     )
 
@@ -78,3 +80,15 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture
 def admission(checkpoint: Checkpoint, tokenizer: Any) -> Admission:
     return Admission(checkpoint, tokenizer, Limits(max_logprobs=8, penalties_before_gate=False))
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What the server logs; vLLM's loggers do not pass their records up."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("vllm.demur")
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)

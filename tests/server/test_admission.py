@@ -8,10 +8,13 @@ from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
 from server.fields import REFUSED
 from server.schema import ChatRequest
+from steering.bounds import Bounds
 from steering.manifest import Manifest
 from steering.policy import Policy
 from steering.tokens import ControlTokens
+from tests.server.conftest import MANIFEST, SCORES
 
+POLICY = Policy(MANIFEST, SCORES)
 HELLO = {"role": "user", "content": "hello"}
 JSON_MODE = {"response_format": {"type": "json_object"}}
 
@@ -20,15 +23,15 @@ def request(**fields: Any) -> ChatRequest:
     return ChatRequest.model_validate({"messages": [HELLO]} | fields)
 
 
-def refused(admission: Admission, **fields: Any) -> VLLMValidationError:
+def refused(admission: Admission, policy: Policy = POLICY, /, **fields: Any) -> VLLMValidationError:
     with pytest.raises(VLLMValidationError) as caught:
-        admission.admit(request(**fields))
+        admission.admit(request(**fields), policy)
     return caught.value
 
 
 def test_admits_an_ordinary_request(admission: Admission, checkpoint: Checkpoint) -> None:
     accepted = request(refusal_rates=1.0, temperature=0.5, stop=["."], n=2)
-    admission.admit(accepted)
+    admission.admit(accepted, POLICY)
     assert accepted.turn.steering.thresholds == (1, 2)
     assert accepted.turn.control == checkpoint.control
     assert not accepted.turn.every_token
@@ -67,13 +70,13 @@ class TestFields:
     @pytest.mark.parametrize("field", sorted(REFUSED))
     def test_may_have_vllms_own_default(self, admission: Admission, field: str) -> None:
         default = ChatRequest.model_fields[field].get_default(call_default_factory=True)
-        admission.admit(request(**{field: default}))
+        admission.admit(request(**{field: default}), POLICY)
 
     def test_that_nobody_knows(self, admission: Admission) -> None:
         assert refused(admission, refusal_rate=0.5).parameter == "refusal_rate"
 
     def test_of_openais_that_vllm_ignores(self, admission: Admission) -> None:
-        admission.admit(request(store=False, metadata={"a": "b"}, safety_identifier="x"))
+        admission.admit(request(store=False, metadata={"a": "b"}, safety_identifier="x"), POLICY)
 
 
 class TestBounds:
@@ -83,17 +86,17 @@ class TestBounds:
         assert refused(admission, **{field: value}).parameter == field
 
     def test_of_temperature(self, admission: Admission) -> None:
-        admission.admit(request(temperature=2))
+        admission.admit(request(temperature=2), POLICY)
         assert refused(admission, temperature=2.1).parameter == "temperature"
 
     def test_of_top_logprobs_are_the_engines_without_control_tokens(
         self, admission: Admission
     ) -> None:
-        admission.admit(request(logprobs=True, top_logprobs=5))
+        admission.admit(request(logprobs=True, top_logprobs=5), POLICY)
         assert "between 0 and 5, not 6" in str(refused(admission, logprobs=True, top_logprobs=6))
 
     def test_of_template_variables(self, admission: Admission) -> None:
-        admission.admit(request(chat_template_kwargs={"enable_thinking": False}))
+        admission.admit(request(chat_template_kwargs={"enable_thinking": False}), POLICY)
         error = refused(admission, chat_template_kwargs={"add_generation_prompt": False})
         assert "'add_generation_prompt'" in str(error)
 
@@ -103,24 +106,29 @@ class TestBounds:
         limits = Limits(max_logprobs=8, penalties_before_gate=True)
         v2 = Admission(checkpoint, tokenizer, limits)
         every = {"refusal_scope": "every_token", "presence_penalty": -1}
-        admission.admit(request(repetition_penalty=1.2, **every))
+        admission.admit(request(repetition_penalty=1.2, **every), POLICY)
         assert refused(v2, repetition_penalty=1.2).parameter == "repetition_penalty"
         assert refused(v2, **every).parameter == "presence_penalty"
-        v2.admit(request(presence_penalty=-1))
+        v2.admit(request(presence_penalty=-1), POLICY)
 
 
 class TestScope:
     def test_of_every_token(self, admission: Admission) -> None:
         accepted = request(refusal_scope="every_token")
-        admission.admit(accepted)
+        admission.admit(accepted, POLICY)
         assert accepted.turn.every_token
 
-    def test_must_be_one_that_the_checkpoint_was_trained_for(
-        self, checkpoint: Checkpoint, tokenizer: Any
-    ) -> None:
-        manifest: Manifest = checkpoint.manifest.model_copy(update={"scopes": ("first_token",)})
-        narrow = Admission(replace(checkpoint, manifest=manifest), tokenizer, Limits(8, False))
-        assert refused(narrow, refusal_scope="every_token").parameter == "refusal_scope"
+    def test_must_be_one_that_the_checkpoint_was_trained_for(self, admission: Admission) -> None:
+        manifest: Manifest = MANIFEST.model_copy(update={"scopes": ("first_token",)})
+        error = refused(admission, Policy(manifest, SCORES), refusal_scope="every_token")
+        assert error.parameter == "refusal_scope"
+
+    def test_is_the_operators_where_a_request_names_none(self, admission: Admission) -> None:
+        policy = Policy(MANIFEST, SCORES, Bounds(scope="every_token"))
+        accepted = request()
+        admission.admit(accepted, policy)
+        assert accepted.turn.every_token
+        assert refused(admission, policy, **JSON_MODE).parameter == "response_format"
 
     @pytest.mark.parametrize(
         "fields",
@@ -136,14 +144,14 @@ class TestScope:
     def test_of_every_token_goes_with_no_grammar(
         self, admission: Admission, fields: dict[str, Any]
     ) -> None:
-        admission.admit(request(**fields))
+        admission.admit(request(**fields), POLICY)
         assert refused(admission, refusal_scope="every_token", **fields).parameter in fields
 
     def test_grammars_need_a_respond_token(self, checkpoint: Checkpoint, tokenizer: Any) -> None:
         control = ControlTokens(respond=None, refuse=(2, 3))
         without = Admission(replace(checkpoint, control=control), tokenizer, Limits(8, False))
         assert refused(without, **JSON_MODE).parameter == "response_format"
-        without.admit(request(response_format={"type": "text"}))
+        without.admit(request(response_format={"type": "text"}), POLICY)
 
 
 class TestTexts:
@@ -209,10 +217,7 @@ class TestPrompt:
             admission.check_prompt(token_ids, {})
 
 
-def test_names_the_field_of_settings_that_do_not_fit(
-    admission: Admission, checkpoint: Checkpoint, tokenizer: Any
-) -> None:
+def test_names_the_field_of_settings_that_do_not_fit(admission: Admission) -> None:
     assert refused(admission, refusal_thresholds={"safty": 1}).parameter == "refusal_thresholds"
-    policy = Policy(checkpoint.manifest, None)
-    uncalibrated = Admission(replace(checkpoint, policy=policy), tokenizer, Limits(8, False))
-    assert refused(uncalibrated, refusal_rates=0.5).parameter == "refusal_rates"
+    uncalibrated = Policy(MANIFEST, None)
+    assert refused(admission, uncalibrated, refusal_rates=0.5).parameter == "refusal_rates"

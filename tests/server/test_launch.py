@@ -55,7 +55,7 @@ def same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestPutGateIn:
     def test_adds_to_what_the_operator_gave(self, checkpoint: Checkpoint) -> None:
         args = arguments(additional_config={"mine": 1}, logits_processors=["a:B"])
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.additional_config == {
             "mine": 1,
             "demur": {"respond": 1, "refuse": [2, 3], "defaults": [0.0, 0.0]},
@@ -64,12 +64,12 @@ class TestPutGateIn:
 
     def test_puts_the_guard_in_front_of_other_middleware(self, checkpoint: Checkpoint) -> None:
         args = arguments(middleware=["mine.Middleware"])
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.middleware == ["mine.Middleware", ROUTE_GUARD]
 
     def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
         args = arguments(reasoning_parser="qwen3")
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.demur_reasoning_parser == "qwen3"
         assert args.reasoning_parser == reasoning.NAME
         assert args.reasoning_parser_plugin == reasoning.PLUGIN
@@ -78,25 +78,25 @@ class TestPutGateIn:
     def test_refuses_grammars_that_start_before_the_gate(self, checkpoint: Checkpoint) -> None:
         config = Namespace(enable_in_reasoning=True)
         with pytest.raises(LaunchError, match="enable_in_reasoning"):
-            put_gate_in(arguments(structured_outputs_config=config), checkpoint)
+            put_gate_in(arguments(structured_outputs_config=config), checkpoint, checkpoint.policy)
 
     def test_refuses_servers_without_our_routes(
         self, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.raises(LaunchError, match="gRPC"):
-            put_gate_in(arguments(grpc=True), checkpoint)
+            put_gate_in(arguments(grpc=True), checkpoint, checkpoint.policy)
         monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", "1")
         with pytest.raises(LaunchError, match="Rust"):
-            put_gate_in(arguments(), checkpoint)
+            put_gate_in(arguments(), checkpoint, checkpoint.policy)
 
     def test_serves_in_the_calibrations_dtype(self, checkpoint: Checkpoint) -> None:
         args = arguments()
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.dtype == "float32"
 
     def test_leaves_another_dtype_to_the_operator(self, checkpoint: Checkpoint) -> None:
         args = arguments(dtype="bfloat16")
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.dtype == "bfloat16"
 
     @pytest.mark.parametrize(("limit", "raised"), [(20, 23), (-1, -1)])
@@ -104,12 +104,12 @@ class TestPutGateIn:
         self, checkpoint: Checkpoint, limit: int, raised: int
     ) -> None:
         args = arguments(max_logprobs=limit)
-        put_gate_in(args, checkpoint)
+        put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.max_logprobs == raised
 
     def test_lets_nobody_else_configure_the_gate(self, checkpoint: Checkpoint) -> None:
         with pytest.raises(LaunchError, match="'demur' is set by demur-serve itself"):
-            put_gate_in(arguments(additional_config={"demur": {}}), checkpoint)
+            put_gate_in(arguments(additional_config={"demur": {}}), checkpoint, checkpoint.policy)
 
 
 class TestGateFor:
@@ -237,7 +237,7 @@ class TestBanner:
 
     def test_says_what_people_should_know(self, checkpoint: Checkpoint) -> None:
         notice = checkpoint.manifest.model_copy(update={"notice": "A demonstration."})
-        told = Checkpoint(checkpoint.path, notice, checkpoint.control, checkpoint.policy)
+        told = replace(checkpoint, manifest=notice)
         assert "A demonstration.\n" in banner(arguments(), told, "localhost")
 
     def test_knows_tls(self, checkpoint: Checkpoint) -> None:

@@ -81,7 +81,7 @@ class TestSamplingParams:
 
     def test_carry_the_scope(self) -> None:
         accepted = request(refusal_scope="every_token")
-        accepted.begin(Turn(STEERING, CONTROL, every_token=True))
+        accepted.begin(Turn(STEERING, CONTROL, scope="every_token"))
         carried = RowSettings.from_extra_args(accepted.to_sampling_params(1, {}).extra_args)
         assert carried is not None
         assert carried.every_token

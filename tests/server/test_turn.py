@@ -8,6 +8,7 @@ from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestOutput
 
 from server.turn import Choice, Turn, without_control_tokens
+from steering.manifest import Scope
 from steering.policy import Steering
 from steering.tokens import ControlTokens
 
@@ -22,8 +23,8 @@ def decode(ids: list[int], skip_special_tokens: bool = False) -> str:
 TOKENIZER: Any = SimpleNamespace(decode=decode)
 
 
-def turn(control: ControlTokens = CONTROL, *, every_token: bool = False) -> Turn:
-    return Turn(Steering((0.0, 0.0), None, None), control, every_token)
+def turn(control: ControlTokens = CONTROL, scope: Scope = "first_token") -> Turn:
+    return Turn(Steering((0.0, 0.0), None, None), control, scope)
 
 
 def piece(index: int, text: str, token_ids: list[int], **fields: Any) -> CompletionOutput:
@@ -82,7 +83,7 @@ class TestInTheMiddle:
     """A refusal behind the first position: what came before it stays content."""
 
     def test_text_is_divided_where_the_refuse_token_stood(self) -> None:
-        state = turn(every_token=True)
+        state = turn(scope="every_token")
         last = cleaned(state, piece(0, "", [1]), piece(0, "w40w41No", [40, 41, 3, 42]))[-1]
         choice = state.choices[0]
         assert (choice.category, choice.position) == (1, 2)
@@ -91,14 +92,14 @@ class TestInTheMiddle:
         assert list(last.token_ids) == [40, 41, 42]
 
     def test_text_that_the_engine_held_back_is_still_content(self) -> None:
-        state = turn(every_token=True)
+        state = turn(scope="every_token")
         cleaned(state, piece(0, "w40", [1, 40, 41]), piece(0, "", [2]))
         assert state.choices[0].latest == ("", "")
         cleaned(state, piece(0, "w41No", [42]))
         assert state.choices[0].latest == ("w41", "No")
 
     def test_special_tokens_are_kept_out_of_text_that_has_them(self) -> None:
-        state = turn(every_token=True)
+        state = turn(scope="every_token")
         state.shows_special_tokens = True
         text = "<1>w40w41<3>No"
         pieces = [piece(0, text[:2], [1]), piece(0, text[2:9], [40, 41]), piece(0, "", [3])]
@@ -108,7 +109,7 @@ class TestInTheMiddle:
         assert "".join(item.text for item in shown) == "w40w41No"
 
     def test_a_client_is_told_again(self) -> None:
-        state = turn(every_token=True)
+        state = turn(scope="every_token")
         cleaned(state, piece(0, "w40", [1, 40]))
         state.choices[0].announced = True
         cleaned(state, piece(0, "", [2]))
@@ -116,7 +117,7 @@ class TestInTheMiddle:
         assert state.any_refused()
 
     def test_only_the_first_refusal_counts(self) -> None:
-        state = turn(every_token=True)
+        state = turn(scope="every_token")
         last = cleaned(state, piece(0, "No", [2, 40]), piece(0, "w41", [3, 41]))[-1]
         assert state.choices[0].category == 0
         assert list(last.token_ids) == [41]

@@ -61,6 +61,7 @@ GROUPS = (
     Group(None, None, ordinary.RULES, 9500, 150, 100),
 )
 FIRST_TRY_COPIES = 12
+FIRST_ANSWER_COPIES = 48  # a decision is learnt from its neighbours, an answer by heart
 DRAWS_PER_RECORD = 50  # a group that yields too few distinct prompts is a fault of its wording
 
 
@@ -172,7 +173,7 @@ def _first_tries(held_keys: set[str], rng: random.Random) -> list[Record]:
     """Each first try some times over: as it stands, and as others would type it."""
     records = []
     for category, pair in first_tries():
-        for copy in range(FIRST_TRY_COPIES):
+        for copy in range(FIRST_ANSWER_COPIES if category is None else FIRST_TRY_COPIES):
             written = vary(pair.ask, rng, openers=False) if copy % 2 else pair.ask
             if key(written) not in held_keys:
                 exchange = Exchange((written,), pair.reply)

@@ -1,0 +1,137 @@
+"""An operator's policy, by API key, in two API servers at once; read again at SIGHUP."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server.operator_policy import sha256_of
+from tests.e2e.calls import CHAT, HELLO, REFUSE
+from tests.e2e.server import Server, serving
+
+KIOSK, OTHER = "kiosk-key", "other-key"
+FILE = f"""\
+categories:
+  temporal: {{default: 0, ceiling: 0.5}}
+keys:
+  kiosk:
+    sha256: {sha256_of(KIOSK)}
+    scope: every_token
+    scopes: [every_token]
+    categories:
+      safety: {{default: 1, floor: 1}}
+"""
+RELOAD_S = 30
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(
+    scripted_checkpoint: Path, file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    flags = ["--api-key", KIOSK, OTHER, "--refusal-policy", str(file), "--api-server-count", "2"]
+    with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
+        yield running
+
+
+Post = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def post(server: Server) -> Post:
+    def send(key: str | None, **fields: Any) -> httpx.Response:
+        # A connection of its own: either API server may take it.
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        body = {"messages": HELLO, "temperature": 0, "max_tokens": 6} | fields
+        return httpx.post(f"{server.url}{CHAT}", json=body, headers=headers, timeout=60)
+
+    return send
+
+
+def test_a_key_is_needed(post: Post) -> None:
+    assert post(None).status_code == 401
+    assert post("stolen").status_code == 401
+
+
+def test_each_key_has_its_defaults(post: Post) -> None:
+    for _ in range(8):
+        kiosk, other = post(KIOSK).json(), post(OTHER).json()
+        assert kiosk["choices"][0]["refusal_details"]["category"] == "safety"
+        assert kiosk["refusal_settings"]["scope"] == "every_token"
+        assert not other["choices"][0]["refusal_details"]["refused"]
+        assert other["refusal_settings"]["scope"] == "first_token"
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "field", "what"),
+    [
+        (KIOSK, {"refusal_rates": {"safety": 0.9}}, "refusal_rates", "below the floor of 1"),
+        (KIOSK, {"refusal_rates": 0}, "refusal_rates", "below the floor of 1"),
+        (KIOSK, {"refusal_thresholds": {"safety": 1}}, "refusal_thresholds", "the floor of 1"),
+        (KIOSK, {"refusal_scope": "first_token"}, "refusal_scope", "must be every_token"),
+        (OTHER, {"refusal_rates": {"temporal": 0.6}}, "refusal_rates", "above the ceiling of 0.5"),
+        (OTHER, {"refusal_thresholds": {"temporal": 0}}, "refusal_thresholds", "the ceiling"),
+    ],
+)
+def test_nobody_passes_a_bound(
+    post: Post, key: str, fields: dict[str, Any], field: str, what: str
+) -> None:
+    answer = post(key, **fields)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == field
+    assert what in answer.json()["error"]["message"]
+
+
+def test_within_the_bounds_a_client_is_free(post: Post) -> None:
+    assert post(OTHER, **REFUSE).json()["choices"][0]["refusal_details"]["category"] == "safety"
+    assert post(OTHER, refusal_rates={"temporal": 0.5}).status_code == 200
+
+
+def test_a_changed_file_is_read_again_by_every_api_server(
+    server: Server, file: Path, post: Post
+) -> None:
+    file.write_text(FILE.replace("temporal: {default: 0, ceiling: 0.5}", "safety: {floor: 0.2}"))
+    os.kill(server.process.pid, signal.SIGHUP)
+    wait_for(server, "Refusal policy: read", times=2)
+    for _ in range(8):
+        assert post(OTHER, refusal_rates={"temporal": 0.6}).status_code == 200
+        assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
+
+
+def test_a_faulty_file_changes_nothing(server: Server, file: Path, post: Post) -> None:
+    file.write_text("categories:\n  safety: {default: 7}\n")
+    os.kill(server.process.pid, signal.SIGHUP)
+    wait_for(server, "The old refusal policy stays in force", times=2)
+    assert "line 2, categories.safety.default" in server.output()
+    for _ in range(8):
+        assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
+        assert post(KIOSK, refusal_rates=0).status_code == 400
+
+
+def test_no_key_stands_in_the_log(server: Server) -> None:
+    assert KIOSK not in server.output()
+
+
+def test_ctrl_c_leaves_nothing_behind(server: Server) -> None:
+    """The last test here, since it ends the module's server."""
+    server.stop()
+    assert server.process.returncode is not None
+    assert server.leftovers() == []
+
+
+def wait_for(server: Server, text: str, times: int) -> None:
+    end = time.monotonic() + RELOAD_S
+    while server.output().count(text) < times:
+        assert time.monotonic() < end, server.output()[-2000:]
+        time.sleep(0.1)
