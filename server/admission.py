@@ -1,6 +1,6 @@
 """What is checked before a request reaches the engine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class Admission:
         self._markers = tuple(
             dict.fromkeys([*checkpoint.manifest.tokens, *tokenizer.all_special_tokens])
         )
+        self._normal = _normalization(tokenizer)
 
     def admit(self, request: ChatRequest, policy: Policy) -> None:
         """Check a request's own fields and resolve its settings into `request.turn`.
@@ -58,7 +59,7 @@ class Admission:
         """
         check_fields(dict(request), request.model_extra or {})
         self._check_bounds(request)
-        _check_texts(request, self._markers)
+        _check_texts(request, self._markers, self._normal)
         try:
             scope = policy.scope(request.refusal_scope)
             steering = policy.resolve(request.settings)
@@ -128,21 +129,32 @@ def _check_penalties(request: ChatRequest, scope: Scope) -> None:
             _refuse(field, "must not be negative where every token is gated")
 
 
-def _check_texts(request: ChatRequest, markers: Sequence[str]) -> None:
+def _check_texts(
+    request: ChatRequest, markers: Sequence[str], normal: Callable[[str], str]
+) -> None:
     """No text of the client's may spell a control token or another special token.
 
-    The tokenizer would take it for the token itself: a turn marker would open another turn.
+    The tokenizer would take it for the token itself: a turn marker would open another turn. Some
+    tokenizers do so with what is only equivalent in Unicode, so the normal form is looked at too.
     """
     sources = (("messages", request.messages), ("tools", request.tools))
     for field, value in (*sources, ("documents", request.documents)):
         for path, text in _texts(value, field):
+            spelled = (text, normal(text))
             for marker in markers:
-                if marker in text:
+                if any(marker in spelling for spelling in spelled):
                     _refuse(
                         field,
                         f"contains {marker}, a token of this model that text may not spell",
                         path,
                     )
+
+
+def _normalization(tokenizer: TokenizerLike) -> Callable[[str], str]:
+    """What the tokenizer does to text before it looks for tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normalizer = getattr(backend, "normalizer", None)
+    return str if normalizer is None else normalizer.normalize_str
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
