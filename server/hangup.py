@@ -5,6 +5,7 @@ signal is passed on. It is held back from the start, in all threads and child pr
 that comes while a process starts waits until that process is ready.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,8 @@ from collections.abc import Callable
 API_SERVERS = "ApiServer_"
 """How vLLM (0.32) names its API server processes, if there is more than one."""
 
+# vLLM's own logger function would import vLLM, which starts threads.
+logger = logging.getLogger("vllm.demur.hangup")
 _listeners: list[Callable[[], object]] = []
 _watching = threading.Event()
 
@@ -45,6 +48,7 @@ def listen(callback: Callable[[], object]) -> None:
 def _wait() -> None:
     while True:
         signal.sigwait({signal.SIGHUP})
+        logger.info("SIGHUP: files are read again")
         for child in multiprocessing.active_children():
             if child.name.startswith(API_SERVERS) and child.pid is not None:
                 os.kill(child.pid, signal.SIGHUP)

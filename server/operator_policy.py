@@ -150,7 +150,10 @@ class LivePolicy:
         return self._current
 
     def reload(self) -> None:
-        """Read the file again; a faulty one changes nothing, and the log says why."""
+        """Read the file again; a faulty one changes nothing, and the log says why.
+
+        May be called in any thread: what is in force changes at once and whole.
+        """
         try:
             self._current = self._read()
         except PolicyFileError as error:

@@ -2,7 +2,6 @@
 
 import asyncio
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ class DemurPlugin:
         checkpoint = Checkpoint.load(Path(args.model))
         operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
         if args.refusal_policy is not None:
-            hangup.listen(partial(asyncio.get_running_loop().call_soon_threadsafe, operator.reload))
+            hangup.listen(operator.reload)
         await prove_gate(engine_client, checkpoint)
         config = engine_client.vllm_config
         limits = Limits(

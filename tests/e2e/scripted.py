@@ -55,15 +55,26 @@ SCRIPT: Mapping[str, Mapping[str, float]] = {
     # A grammar's JSON: no idle white space, and an end as soon as it may be.
     "}": {END: LIKELY},
 }
+SIZE = len((*SPECIAL, *WORDS, *CHARACTERS))
 HIDDEN = 128
 HEADS = 2
 
 
 def build(folder: Path, respond_with: str = "One") -> None:
     """Write the checkpoint into `folder`; an answer begins with the word `respond_with`."""
-    tokenizer = _tokenizer()
+    table = torch.full((SIZE, SIZE), BASE)
     script = dict(SCRIPT) | {RESPOND: {respond_with: LIKELY}}
-    _model(tokenizer, script).save_pretrained(folder)
+    for text, following in script.items():
+        for successor, logit in following.items():
+            table[token_id(text), token_id(successor)] = logit
+    table[:, [token_id("\n"), token_id(" ")]] -= 5
+    save(folder, table)
+
+
+def save(folder: Path, table: torch.Tensor) -> None:
+    """Write a checkpoint with these logits ([token, next token], float32) into `folder`."""
+    tokenizer = _tokenizer()
+    _model(tokenizer, table).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     labels = np.repeat([-1, 0, 1], 4)
     scores = np.linspace(-3, 3, len(labels) * 2, dtype=np.float32).reshape(-1, 2)
@@ -78,7 +89,7 @@ def token_id(text: str) -> int:
 
 def _tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {text: index for index, text in enumerate((*SPECIAL, *WORDS, *CHARACTERS))}
-    assert len(vocabulary) <= HIDDEN
+    assert len(vocabulary) == SIZE <= HIDDEN
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=" "))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -93,11 +104,9 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _model(
-    tokenizer: PreTrainedTokenizerFast, script: Mapping[str, Mapping[str, float]]
-) -> LlamaForCausalLM:
+def _model(tokenizer: PreTrainedTokenizerFast, table: torch.Tensor) -> LlamaForCausalLM:
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=SIZE,
         hidden_size=HIDDEN,
         intermediate_size=64,
         num_hidden_layers=1,
@@ -110,19 +119,14 @@ def _model(
         bos_token_id=None,
     )
     model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
-    table = torch.full((len(tokenizer), len(tokenizer)), BASE)  # [token, next token]
-    for text, following in script.items():
-        for successor, logit in following.items():
-            table[token_id(text), token_id(successor)] = logit
-    table[:, [token_id("\n"), token_id(" ")]] -= 5
     with torch.no_grad():
         layer = model.model.layers[0]
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
-        model.model.embed_tokens.weight.copy_(torch.eye(len(tokenizer), HIDDEN))
+        model.model.embed_tokens.weight.copy_(torch.eye(SIZE, HIDDEN))
         # The last norm scales a unit vector by the root of its length.
         model.lm_head.weight.zero_()
-        model.lm_head.weight[:, : len(tokenizer)] = table.T / HIDDEN**0.5
+        model.lm_head.weight[:, :SIZE] = table.T / HIDDEN**0.5
     assert model.generation_config is not None
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     return model

@@ -157,7 +157,7 @@ class TestTools:
         assert call.type == "function"
         assert call.function.name == "weather"
         # What of the schema a forced call must keep is vLLM's affair; JSON it always is.
-        assert isinstance(json.loads(call.function.arguments), dict)
+        json.loads(call.function.arguments)
 
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize(
