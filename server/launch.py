@@ -19,7 +19,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from server import hangup, reasoning
 from server.checkpoint import Checkpoint
 from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
-from server.routes import PLUGIN
+from server.routes import GUARD, PLUGIN
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
 
@@ -30,9 +30,9 @@ OTHER_GROUPS = (
     "vllm.platform_plugins",
     "vllm.stat_logger_plugins",
 )
+PROCESSOR_GROUP = "vllm.logits_processors"
 GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
-ROUTE_GUARD = "server.routes.RouteGuard"
 
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
@@ -128,8 +128,7 @@ def put_gate_in(
 ) -> None:
     """Add the logits processor and what it needs to know to vLLM's own arguments."""
     additional = dict(args.additional_config or {})
-    if getattr(args, "grpc", False) or envs.VLLM_USE_RUST_FRONTEND:
-        raise LaunchError("vLLM's gRPC server and Rust front end do not load the gate's routes")
+    _check_gate_fits(args, gate)
     if CONFIG_KEY in additional:
         raise LaunchError(f"--additional-config: {CONFIG_KEY!r} is set by demur-serve itself")
     args.additional_config = additional | checkpoint.gate_config(default).to_additional_config()
@@ -137,7 +136,7 @@ def put_gate_in(
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)
     args.logits_processors = [*(args.logits_processors or []), gate]
-    args.middleware = [*args.middleware, ROUTE_GUARD]
+    args.middleware = [*args.middleware, GUARD]
     put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration
     if calibration is None:
@@ -150,6 +149,23 @@ def put_gate_in(
             args.dtype,
             calibration.dtype,
         )
+
+
+def _check_gate_fits(args: argparse.Namespace, gate: str) -> None:
+    if getattr(args, "grpc", False) or envs.VLLM_USE_RUST_FRONTEND:
+        raise LaunchError("vLLM's gRPC server and Rust front end do not load the gate's routes")
+    if args.speculative_config and gate == GATE_V1:
+        raise LaunchError(
+            "--speculative-config: vLLM's V1 sampler runs no custom processor, and so no gate, with"
+            " speculative decoding; Model Runner V2 (GPUs) does"
+        )
+    installed = [point.value for point in entry_points(group=PROCESSOR_GROUP)]
+    for name in (*map(str, args.logits_processors or ()), *installed):
+        if name in (GATE_V1, GATE_V2):
+            raise LaunchError(
+                f"{name} would be loaded twice: demur-serve loads it by itself; take it out of"
+                f" --logits-processors, or of the entry points {PROCESSOR_GROUP}"
+            )
 
 
 def put_grammars_behind_gate(args: argparse.Namespace, checkpoint: Checkpoint) -> None:

@@ -25,10 +25,32 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
     }
 )
 PLUGIN = "demur"
+GUARD = "server.routes.guard"
+"""For vLLM's `--middleware`: `RouteGuard`, if our routes are in place."""
+
+_pruned: list[FastAPI] = []
+"""The applications of this process that have our routes."""
+
+
+def __getattr__(name: str) -> Any:
+    """`guard`, which vLLM (0.32) looks up when it has attached the endpoint plugins.
+
+    It only logs that a plugin cannot be loaded, and would serve its own routes. An error here ends
+    the process; one that middleware raises, when the server starts, uvicorn passes over.
+    """
+    if name != GUARD.rpartition(".")[2]:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _pruned:
+        raise RuntimeError(
+            f"vLLM did not load the endpoint plugin {PLUGIN!r}, see its log above: chat completions"
+            " would not be gated as clients expect. Not serving."
+        )
+    return RouteGuard
 
 
 def prune(app: FastAPI) -> None:
     """Take every route out of `app` that is not allowed."""
+    _pruned.append(app)
     app.router.routes[:] = [route for route in app.router.routes if _allowed(route)]
     app.openapi_schema = None
 
@@ -40,23 +62,17 @@ def _allowed(route: BaseRoute) -> bool:
 
 
 class RouteGuard:
-    """ASGI middleware in front of everything: allowed routes only, and only with our plugin.
-
-    vLLM loads it by its `--middleware` flag, which fails the start-up if it cannot; a plugin that
-    cannot be loaded is only logged (vLLM 0.32), so the guard looks for it before the server starts.
-    """
+    """ASGI middleware in front of everything: allowed routes only, and no websockets."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is allowed."""
-        if scope["type"] == "lifespan":
-            _check_plugin(scope["app"].state)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
-        elif not _is_preflight(scope) and not _is_served(scope):
+        if scope["type"] == "http" and not _is_preflight(scope) and not _is_served(scope):
             await _not_found(scope)(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -78,12 +94,3 @@ def _not_found(scope: Scope) -> JSONResponse:
     message = f"{scope['method']} {scope['path']} is not served"
     error = {"message": message, "type": "NotFoundError", "param": None, "code": 404}
     return JSONResponse({"error": error}, status_code=404)
-
-
-def _check_plugin(state: Any) -> None:
-    names = [plugin.name for plugin in getattr(state, "endpoint_plugins", [])]
-    if names.count(PLUGIN) != 1:
-        raise RuntimeError(
-            f"vLLM loaded the endpoint plugins {names}, not {PLUGIN!r} once: chat completions would"
-            " not be gated as clients expect. Not serving."
-        )

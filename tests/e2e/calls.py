@@ -9,9 +9,9 @@ from openai.types.chat import ChatCompletionMessageParam
 MODEL = "scripted"
 CHAT = "/v1/chat/completions"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
-ANSWER = {"refusal_rates": 0.0}
-REFUSE = {"refusal_thresholds": {"safety": 0.0}}
-EVERY = {"refusal_scope": "every_token"}
+ANSWER: dict[str, Any] = {"refusal_rates": 0.0}
+REFUSE: dict[str, Any] = {"refusal_thresholds": {"safety": 0.0}}
+EVERY: dict[str, Any] = {"refusal_scope": "every_token"}
 
 
 def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:

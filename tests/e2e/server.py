@@ -15,6 +15,7 @@ import httpx
 
 START_S = 240
 STOP_S = 60
+LINGER_S = 5
 
 
 def free_port() -> int:
@@ -89,13 +90,22 @@ class Server:
             self.process.wait()
 
     def leftovers(self) -> list[str]:
-        """Processes of its group that still run; those that only wait to be reaped do not."""
+        """Processes of its group that still run a moment after it has ended.
+
+        Those that only wait to be reaped do not run.
+        """
+        end = time.monotonic() + LINGER_S
+        while (running := self._group()) and time.monotonic() < end:
+            time.sleep(0.2)
+        return running
+
+    def _group(self) -> list[str]:
         found = subprocess.run(
             ["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True
         ).stdout
-        running = (line.split(maxsplit=2) for line in found.splitlines())
+        lines = (line.split(maxsplit=2) for line in found.splitlines())
         group = str(self.process.pid)
-        return [args for pgid, state, args in running if pgid == group and state[0] != "Z"]
+        return [args for pgid, state, args in lines if pgid == group and state[0] != "Z"]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An operator's policy, by API key, in two API servers at once; read again at SIGHUP."""
+"""An operator's policy, by API key, with data parallel 2: two engines and two API servers."""
 
 import os
 import signal
@@ -40,7 +40,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     scripted_checkpoint: Path, file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    flags = ["--api-key", KIOSK, OTHER, "--refusal-policy", str(file), "--api-server-count", "2"]
+    flags = ["--api-key", KIOSK, OTHER, "--refusal-policy", str(file)]
+    flags += ["--data-parallel-size", "2"]  # two engines, and an API server for each
     with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
         yield running
 

@@ -65,3 +65,61 @@ def test_with_an_engine_that_ignores_the_gate(checkpoint: Path, tmp_path: Path) 
         assert server.leftovers() == []
     finally:
         server.stop(signal.SIGKILL)
+
+
+SABOTAGE = """\
+import sys
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise ImportError("broken on purpose")
+sys.meta_path.insert(0, Broken())
+"""
+
+
+def test_with_routes_that_cannot_be_loaded(checkpoint: Path, tmp_path: Path) -> None:
+    """vLLM only logs that a plugin is broken; it would serve its own routes, past the handler."""
+    printed = sabotaged(checkpoint, tmp_path, "server.plugin")
+    assert "vLLM did not load the endpoint plugin 'demur'" in printed
+
+
+def test_with_a_processor_that_cannot_be_loaded(checkpoint: Path, tmp_path: Path) -> None:
+    assert "broken on purpose" in sabotaged(checkpoint, tmp_path, "steering.v1")
+
+
+def sabotaged(checkpoint: Path, folder: Path, module: str) -> str:
+    """What a server prints in whose processes `module` cannot be imported."""
+    (folder / "sitecustomize.py").write_text(SABOTAGE.format(module=module))
+    path = {"PYTHONPATH": str(folder)}
+    server = Server(checkpoint, log=folder / "log", environment=path)
+    try:
+        assert server.wait_until_ended() != 0
+        assert server.leftovers() == []
+        return server.output()
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+def test_with_the_gate_twice(checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoint"
+    copy.symlink_to(checkpoint)
+    printed = reason(copy, "--logits-processors", "steering.v1:RefusalGate")
+    assert "steering.v1:RefusalGate would be loaded twice" in printed
+
+
+def test_with_speculation_that_skips_the_gate(checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoint"
+    copy.symlink_to(checkpoint)
+    draft = json.dumps({"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2})
+    printed = reason(copy, "--speculative-config", draft)
+    assert "no gate, with speculative decoding" in printed
+    assert "Traceback" not in printed
+
+
+def test_with_a_policy_file_that_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
+    copy, file = tmp_path / "checkpoint", tmp_path / "policy.yaml"
+    copy.symlink_to(checkpoint)
+    file.write_text("categories:\n  safety: {floor: 1.5}\n")
+    printed = reason(copy, "--refusal-policy", str(file))
+    assert "policy.yaml, line 2, categories.safety.floor: " in printed
+    assert "Traceback" not in printed

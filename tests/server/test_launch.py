@@ -15,7 +15,6 @@ from server.checkpoint import Checkpoint
 from server.launch import (
     GATE_V1,
     GATE_V2,
-    ROUTE_GUARD,
     LaunchError,
     gate_for,
     load_checkpoint,
@@ -23,6 +22,7 @@ from server.launch import (
     parse,
     put_gate_in,
 )
+from server.routes import GUARD
 from steering.policy import Policy
 
 
@@ -30,6 +30,7 @@ def arguments(**changes: Any) -> Namespace:
     plain: dict[str, Any] = {
         "additional_config": {},
         "logits_processors": None,
+        "speculative_config": None,
         "max_logprobs": 20,
         "dtype": "auto",
         "host": None,
@@ -65,7 +66,7 @@ class TestPutGateIn:
     def test_puts_the_guard_in_front_of_other_middleware(self, checkpoint: Checkpoint) -> None:
         args = arguments(middleware=["mine.Middleware"])
         put_gate_in(args, checkpoint, checkpoint.policy)
-        assert args.middleware == ["mine.Middleware", ROUTE_GUARD]
+        assert args.middleware == ["mine.Middleware", GUARD]
 
     def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
         args = arguments(reasoning_parser="qwen3")
@@ -87,6 +88,27 @@ class TestPutGateIn:
             put_gate_in(arguments(grpc=True), checkpoint, checkpoint.policy)
         monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", "1")
         with pytest.raises(LaunchError, match="Rust"):
+            put_gate_in(arguments(), checkpoint, checkpoint.policy)
+
+    def test_refuses_speculation_where_the_sampler_would_skip_the_gate(
+        self, checkpoint: Checkpoint
+    ) -> None:
+        draft = {"method": "ngram", "num_speculative_tokens": 2}
+        with pytest.raises(LaunchError, match="no gate, with speculative decoding"):
+            put_gate_in(arguments(speculative_config=draft), checkpoint, checkpoint.policy)
+        args = arguments(speculative_config=draft)
+        put_gate_in(args, checkpoint, checkpoint.policy, GATE_V2)
+        assert args.logits_processors == [GATE_V2]
+
+    @pytest.mark.parametrize("gate", [GATE_V1, GATE_V2])
+    def test_loads_the_gate_once(
+        self, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, gate: str
+    ) -> None:
+        with pytest.raises(LaunchError, match="would be loaded twice"):
+            put_gate_in(arguments(logits_processors=[gate]), checkpoint, checkpoint.policy)
+        point = Namespace(name="gate", value=gate)
+        monkeypatch.setattr("server.launch.entry_points", lambda group: [point] * bool(group))
+        with pytest.raises(LaunchError, match="would be loaded twice"):
             put_gate_in(arguments(), checkpoint, checkpoint.policy)
 
     def test_serves_in_the_calibrations_dtype(self, checkpoint: Checkpoint) -> None:

@@ -1,16 +1,14 @@
-from types import SimpleNamespace
-
 import pytest
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.testclient import TestClient
 
+from server import routes
 from server.routes import ALLOWED, RouteGuard, prune
 
 
-def app(*plugins: str) -> FastAPI:
+def app() -> FastAPI:
     """An application with allowed routes, and some that nobody reviewed."""
     served = FastAPI()
-    served.state.endpoint_plugins = [SimpleNamespace(name=name) for name in plugins]
     for method, path in sorted(ALLOWED - {("GET", "/openapi.json")}):
         served.add_api_route(path, lambda: "served", methods=[method])
     served.add_api_route("/v1/completions", lambda: "ungated", methods=["POST"])
@@ -28,7 +26,7 @@ def paths(application: FastAPI) -> set[tuple[str, str]]:
 
 
 def test_pruning_leaves_allowed_routes_alone() -> None:
-    application = app("demur")
+    application = app()
     prune(application)
     assert ("post", "/v1/completions") not in paths(application)
     assert ("post", "/v1/chat/completions") in paths(application)
@@ -38,33 +36,34 @@ def test_pruning_leaves_allowed_routes_alone() -> None:
 class TestGuard:
     @pytest.mark.parametrize(("method", "path"), sorted(ALLOWED))
     def test_passes_what_is_allowed(self, method: str, path: str) -> None:
-        with TestClient(app("demur")) as client:
+        with TestClient(app()) as client:
             assert client.request(method, path).status_code == 200
 
     @pytest.mark.parametrize(
         "path", ["/v1/completions", "/v1/completions/", "//v1/completions", "/docs", "/", "/ping"]
     )
     def test_answers_404_as_openai_does_for_anything_else(self, path: str) -> None:
-        with TestClient(app("demur")) as client:
+        with TestClient(app()) as client:
             response = client.post(path)
         assert response.status_code == 404
         assert response.json()["error"]["code"] == 404
 
     def test_knows_where_it_is_mounted(self) -> None:
-        with TestClient(app("demur"), root_path="/api") as client:
+        with TestClient(app(), root_path="/api") as client:
             assert client.get("/health").status_code == 200
             assert client.post("/v1/completions").status_code == 404
 
-    @pytest.mark.parametrize("plugins", [(), ("other",), ("demur", "demur")])
-    def test_does_not_start_without_our_plugin(self, plugins: tuple[str, ...]) -> None:
-        with (
-            pytest.raises(RuntimeError, match="Not serving"),
-            TestClient(app(*plugins)) as client,
-        ):
-            client.get("/health")
+    def test_is_there_once_our_plugin_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(routes, "_pruned", [])
+        with pytest.raises(RuntimeError, match="did not load the endpoint plugin 'demur'"):
+            _ = routes.guard
+        prune(app())
+        assert routes.guard is RouteGuard
+        with pytest.raises(AttributeError, match="no attribute 'gard'"):
+            _ = routes.gard
 
     def test_serves_no_websockets(self) -> None:
-        application = app("demur")
+        application = app()
 
         async def realtime(websocket: WebSocket) -> None:
             await websocket.accept()

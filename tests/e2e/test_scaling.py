@@ -1,0 +1,81 @@
+"""One engine over two workers (tensor parallel), for a model that reasons, without a prefix cache
+and with refusals mirrored into `content`. tests/e2e/test_policy.py has two engines (data parallel).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e import scripted
+from tests.e2e.calls import ANSWER, EVERY, MODEL, REFUSE, ask, pieces, streamed
+from tests.e2e.server import Server, serving
+
+SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("reasoning")
+    scripted.build(folder / "checkpoint", respond_with="<think>")
+    flags = ["--served-model-name", MODEL, "--tensor-parallel-size", "2", "--mirror-refusals"]
+    flags += ["--reasoning-parser", "deepseek_r1", "--no-enable-prefix-caching"]
+    # A core for each worker.
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    with serving(folder / "checkpoint", folder, flags, environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=120) as client:
+        yield client
+
+
+def message(done: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = done["choices"][0]["message"]
+    return found
+
+
+def test_an_answer_thinks_first(http: httpx.Client) -> None:
+    said = message(ask(http, **ANSWER))
+    assert said["reasoning"] == "hmm"
+    assert said["content"] == "One two three four"
+    assert said["refusal"] is None
+    chunks = streamed(http, **ANSWER)
+    assert pieces(chunks, "reasoning") == "hmm"
+    assert pieces(chunks, "content") == "One two three four"
+
+
+def test_a_refusal_comes_before_the_thinking(http: httpx.Client) -> None:
+    done = ask(http, **REFUSE)
+    assert done["choices"][0]["refusal_details"]["position"] == 0
+    assert message(done)["refusal"] == "No way"
+    assert message(done)["reasoning"] is None
+
+
+def test_a_refusal_is_mirrored(http: httpx.Client) -> None:
+    assert message(ask(http, **REFUSE))["content"] == "No way"
+    chunks = streamed(http, **REFUSE)
+    assert pieces(chunks, "refusal") == pieces(chunks, "content") == "No way"
+
+
+def test_a_grammar_starts_behind_the_thinking(http: httpx.Client) -> None:
+    said = message(ask(http, response_format=SCHEMA, **ANSWER))
+    assert said["reasoning"] == "hmm"
+    assert said["content"] == "1"
+    assert message(ask(http, response_format=SCHEMA, **REFUSE))["refusal"] == "No way"
+
+
+def test_every_token_refuses_in_the_middle(http: httpx.Client) -> None:
+    details = ask(http, **EVERY)["choices"][0]["refusal_details"]
+    # Behind <think> hmm </think> One two.
+    assert details == {"refused": True, "category": "safety", "position": 5}
+
+
+def test_both_workers_decide_alike_again_and_again(http: httpx.Client) -> None:
+    for settings in [ANSWER, REFUSE] * 4:
+        details = ask(http, temperature=1, n=3, **settings)["choices"]
+        refused = [choice["refusal_details"]["refused"] for choice in details]
+        assert refused == [settings is REFUSE] * 3
