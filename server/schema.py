@@ -1,9 +1,16 @@
 """The request and response of `/v1/chat/completions`: OpenAI's and vLLM's, with a dial."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 from vllm.config import ModelConfig
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -108,6 +115,15 @@ class ChatRequest(ChatCompletionRequest):
         if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
             return data
         return data | {"messages": [_with_refusal_as_content(turn) for turn in data["messages"]]}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_wrong_types(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """vLLM (0.32) looks into some fields before their types are checked: a 400, not a 500."""
+        try:
+            return check(data)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"a field has the wrong type: {error}") from error
 
     def to_sampling_params(
         self, max_tokens: int, default_sampling_params: dict[str, Any]

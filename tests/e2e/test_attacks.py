@@ -251,7 +251,7 @@ def held(status: int, text: str) -> None:
     assert status == 200, text
     assert not any(token in text for token in scripted.MANIFEST.tokens)
     details, content = decided(text)
-    assert details
+    assert details or '"error"' in text  # some faults are told in the stream
     assert all(own["refused"] and own["category"] == "safety" for own in details)
     assert not content
 

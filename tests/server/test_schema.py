@@ -2,6 +2,7 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from vllm.exceptions import VLLMValidationError
 
 from server.schema import ChatRequest, RefusalSettings
@@ -114,3 +115,8 @@ def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
         "thresholds": {"safety": pytest.approx(1 / (1 + math.exp(-0.5))), "temporal": 1.0},
         "scope": "every_token",
     }
+
+
+def test_a_type_that_vllm_does_not_expect_is_a_validation_error() -> None:
+    with pytest.raises(ValidationError, match="a field has the wrong type"):
+        ChatRequest.model_validate({"messages": [], "structured_outputs": [1]})
