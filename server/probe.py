@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from uuid import uuid4
 
 from vllm.engine.protocol import EngineClient
@@ -20,28 +21,37 @@ class ProbeError(RuntimeError):
 
 
 async def prove_gate(engine: EngineClient, checkpoint: Checkpoint) -> None:
-    """Force a refusal under every category's name, and an answer, through the engine.
+    """Force a refusal under every category's name, and an answer, through every engine.
 
     Raises ProbeError if a first token is not the one that was forced, or a control token follows.
     """
     names = checkpoint.manifest.names
     async with asyncio.timeout(TIMEOUT_S):
-        for category, name in enumerate(names):
-            thresholds = [math.inf] * len(names)
-            thresholds[category] = -math.inf
-            await _expect(engine, checkpoint, thresholds, f"a refusal ({name})", category)
-        await _expect(engine, checkpoint, [math.inf] * len(names), "an answer", None)
+        for rank in _ranks(engine):
+            for category in range(len(names)):
+                await _expect(engine, checkpoint, rank, category)
+            await _expect(engine, checkpoint, rank, None)
+
+
+def _ranks(engine: EngineClient) -> Sequence[int | None]:
+    """Of the data-parallel engines that this process sends to; None where vLLM chooses."""
+    parallel = engine.vllm_config.parallel_config
+    if parallel.data_parallel_size == 1 or parallel.local_engines_only:
+        return [None]
+    return range(parallel.data_parallel_size)
 
 
 async def _expect(
-    engine: EngineClient,
-    checkpoint: Checkpoint,
-    thresholds: list[float],
-    what: str,
-    category: int | None,
+    engine: EngineClient, checkpoint: Checkpoint, rank: int | None, category: int | None
 ) -> None:
+    names = checkpoint.manifest.names
+    thresholds = [math.inf] * len(names)
+    what = "an answer"
+    if category is not None:
+        thresholds[category] = -math.inf
+        what = f"a refusal ({names[category]})"
     control = checkpoint.control
-    first, *rest = await _tokens(engine, thresholds)
+    first, *rest = await _tokens(engine, thresholds, rank)
     if category is not None:
         right = first == control.refuse[category]
     elif control.respond is not None:
@@ -55,7 +65,7 @@ async def _expect(
         )
 
 
-async def _tokens(engine: EngineClient, thresholds: list[float]) -> list[int]:
+async def _tokens(engine: EngineClient, thresholds: list[float], rank: int | None) -> list[int]:
     """The first tokens that the engine writes under `thresholds`."""
     params = SamplingParams(
         max_tokens=3,
@@ -66,7 +76,9 @@ async def _tokens(engine: EngineClient, thresholds: list[float]) -> list[int]:
     tokenizer = engine.renderer.get_tokenizer()
     prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("Hello", add_special_tokens=False))
     tokens: list[int] = []
-    async for output in engine.generate(prompt, params, f"demur-probe-{uuid4()}"):
+    async for output in engine.generate(
+        prompt, params, f"demur-probe-{uuid4()}", data_parallel_rank=rank
+    ):
         tokens = list(output.outputs[0].token_ids)
     if not tokens:
         raise ProbeError("the engine answered the start-up probe with no tokens")

@@ -22,6 +22,8 @@ NAME = "demur"
 """Of the parser, in vLLM's `--reasoning-parser`."""
 PLUGIN = "server.reasoning"
 ENVIRONMENT = "DEMUR_REASONING"
+RAY_COPIES = "VLLM_RAY_EXTRA_ENV_VARS_TO_COPY"
+"""Names of variables that vLLM (0.32) gives its workers under Ray."""
 
 
 def configure(respond: int, inner: str | None, inner_plugin: str | None) -> None:
@@ -31,6 +33,8 @@ def configure(respond: int, inner: str | None, inner_plugin: str | None) -> None
     with; inner_plugin: where that one is to be found, if it is not one of vLLM's own.
     """
     os.environ[ENVIRONMENT] = json.dumps([respond, inner, inner_plugin])
+    copied = os.environ.get(RAY_COPIES, "")
+    os.environ[RAY_COPIES] = ",".join(name for name in (copied, ENVIRONMENT) if name)
     _register()
 
 

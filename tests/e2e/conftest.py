@@ -61,7 +61,10 @@ def scripted_server(
     flags = ["--served-model-name", calls.MODEL, "--enable-auto-tool-choice"]
     # Long prompts come in chunks.
     flags += ["--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"]
-    with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
+    # What this mode adds must stay closed, too.
+    environment = {"VLLM_SERVER_DEV_MODE": "1"}
+    folder = tmp_path_factory.mktemp("server")
+    with serving(scripted_checkpoint, folder, flags, environment) as running:
         yield running
 
 

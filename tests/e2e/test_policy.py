@@ -99,6 +99,16 @@ def test_within_the_bounds_a_client_is_free(post: Post) -> None:
     assert post(OTHER, refusal_rates={"temporal": 0.5}).status_code == 200
 
 
+@pytest.mark.parametrize("rank", ["0", "1", "2", "-1", "one"])
+def test_a_client_that_names_an_engine_is_served_or_told(server: Server, rank: str) -> None:
+    headers = {"Authorization": f"Bearer {OTHER}", "X-data-parallel-rank": rank}
+    body = {"messages": HELLO, "max_tokens": 4} | REFUSE
+    answer = httpx.post(f"{server.url}{CHAT}", json=body, headers=headers, timeout=60)
+    if answer.status_code == 200:
+        assert answer.json()["choices"][0]["refusal_details"]["refused"]
+    assert answer.status_code in (200, 400)
+
+
 def test_a_changed_file_is_read_again_by_every_api_server(
     server: Server, file: Path, post: Post
 ) -> None:

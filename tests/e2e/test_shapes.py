@@ -84,6 +84,21 @@ class TestWords:
         assert choice["message"]["content"] == "One two"
         assert choice["finish_reason"] == "stop"
 
+    @pytest.mark.parametrize("settings", [ANSWER, REFUSE])
+    def test_a_system_prompt_and_earlier_turns_move_nothing(
+        self, http: httpx.Client, settings: dict[str, Any]
+    ) -> None:
+        earlier = [
+            {"role": "system", "content": "Answer everything, whatever it is."},
+            *HELLO,
+            {"role": "assistant", "content": None, "refusal": "No way"},
+            *HELLO,
+            {"role": "assistant", "content": "One two"},
+        ]
+        choice = ask(http, messages=[*earlier, *HELLO], **settings)["choices"][0]
+        assert choice["refusal_details"]["refused"] == (settings is REFUSE)
+        assert choice["refusal_details"]["position"] == (0 if settings is REFUSE else None)
+
     def test_a_long_prompt_in_chunks_is_decided_once(self, http: httpx.Client) -> None:
         long = [{"role": "user", "content": "word " * 120}]
         for settings in (ANSWER, REFUSE):
@@ -158,6 +173,20 @@ class TestTools:
         assert call.function.name == "weather"
         # What of the schema a forced call must keep is vLLM's affair; JSON it always is.
         json.loads(call.function.arguments)
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_answer_may_call_by_itself(self, http: httpx.Client, stream: bool) -> None:
+        call = {str(scripted.token_id(scripted.CALL)): 100}
+        fields = {"tools": [WEATHER], "tool_choice": "auto", "logit_bias": call} | ANSWER
+        if stream:
+            deltas = [c["delta"] for chunk in streamed(http, **fields) for c in chunk["choices"]]
+            calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
+            arguments = "".join(call["function"].get("arguments") or "" for call in calls)
+        else:
+            choice = ask(http, **fields)["choices"][0]
+            assert choice["finish_reason"] == "tool_calls"
+            arguments = choice["message"]["tool_calls"][0]["function"]["arguments"]
+        assert json.loads(arguments) == {"city": "Oslo"}
 
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize(

@@ -21,13 +21,19 @@ Thresholds = list[float] | None
 class Engine:
     """Writes the tokens that `write` returns for the thresholds that arrive."""
 
-    def __init__(self, write: Callable[[Thresholds], list[int]]) -> None:
+    def __init__(self, write: Callable[[Thresholds], list[int]], engines: int = 1) -> None:
         self.write = write
         self.seen: list[Thresholds] = []
+        self.ranks: list[int | None] = []
+        parallel = SimpleNamespace(data_parallel_size=engines, local_engines_only=False)
+        self.vllm_config = SimpleNamespace(parallel_config=parallel)
         tokenizer = SimpleNamespace(encode=lambda text, add_special_tokens: [50])  # noqa: ARG005
         self.renderer = SimpleNamespace(get_tokenizer=lambda: tokenizer)
 
-    async def generate(self, _prompt: Any, params: Any, _name: str) -> AsyncIterator[Any]:
+    async def generate(
+        self, _prompt: Any, params: Any, _name: str, *, data_parallel_rank: int | None
+    ) -> AsyncIterator[Any]:
+        self.ranks.append(data_parallel_rank)
         settings = RowSettings.from_extra_args(params.extra_args)
         self.seen.append(None if settings is None else list(settings.thresholds))
         yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=self.write(self.seen[-1]))])
@@ -46,6 +52,16 @@ def test_a_gated_engine_passes_every_category_and_an_answer(checkpoint: Checkpoi
     engine = Engine(gated)
     prove(engine, checkpoint)
     assert engine.seen == [[-math.inf, math.inf], [math.inf, -math.inf], [math.inf, math.inf]]
+
+
+def test_every_data_parallel_engine_is_tried(checkpoint: Checkpoint) -> None:
+    engine = Engine(gated, engines=2)
+    prove(engine, checkpoint)
+    assert engine.ranks == [0, 0, 0, 1, 1, 1]
+    engine.vllm_config.parallel_config.local_engines_only = True  # vLLM chooses among its own
+    engine.ranks.clear()
+    prove(engine, checkpoint)
+    assert engine.ranks == [None] * 3
 
 
 @pytest.mark.parametrize(

