@@ -21,8 +21,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     scripted.build(folder / "checkpoint", respond_with="<think>")
     flags = ["--served-model-name", MODEL, "--tensor-parallel-size", "2", "--mirror-refusals"]
     flags += ["--reasoning-parser", "deepseek_r1", "--no-enable-prefix-caching"]
-    # A core for each worker.
-    environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    # A core for each worker; and a list of plugins that leaves ours out.
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_PLUGINS": "another"}
     with serving(folder / "checkpoint", folder, flags, environment) as running:
         yield running
 

@@ -1,5 +1,9 @@
 """The tables of fields against vLLM's own request model: an upgrade fails here first."""
 
+from pathlib import Path
+
+import pytest
+
 from server.fields import BOUNDED, IGNORED, PASSED, REFUSED
 from server.schema import ChatRequest
 
@@ -18,3 +22,9 @@ def test_what_is_served_for_a_refused_field_is_vllms_default() -> None:
     for name, refused in REFUSED.items():
         default = ChatRequest.model_fields[name].get_default(call_default_factory=True)
         assert default == refused.harmless, name
+
+
+@pytest.mark.parametrize("name", sorted({*PASSED, *BOUNDED, *REFUSED, *IGNORED}))
+def test_the_document_has_a_row_for(name: str) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    assert f"`{name}" in document
