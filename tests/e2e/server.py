@@ -16,6 +16,8 @@ import httpx
 START_S = 240
 STOP_S = 60
 LINGER_S = 5
+LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
+"""TRL (1.16) sets this to ERROR when it is imported, for the whole process and its children."""
 
 
 def free_port() -> int:
@@ -50,7 +52,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=defaults | os.environ | self.environment,
+                env=defaults | os.environ | LOGGED | self.environment,
                 start_new_session=True,
             )
 

@@ -163,12 +163,17 @@ class TestTools:
     @pytest.mark.parametrize("choice", ["required", NAMED], ids=["required", "named"])
     def test_an_answer_calls(self, sdk: OpenAI, choice: Any) -> None:
         done = sdk.chat.completions.create(
-            model=MODEL, messages=HELLO, tools=[WEATHER], tool_choice=choice, extra_body=ANSWER
+            model=MODEL,
+            messages=HELLO,
+            temperature=0,
+            tools=[WEATHER],
+            tool_choice=choice,
+            extra_body=ANSWER,
         )
         message = done.choices[0].message
         assert not message.content
         assert message.tool_calls is not None
-        (call,) = message.tool_calls
+        call = message.tool_calls[0]
         assert call.type == "function"
         assert call.function.name == "weather"
         # What of the schema a forced call must keep is vLLM's affair; JSON it always is.

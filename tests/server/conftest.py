@@ -90,5 +90,7 @@ def log() -> Iterator[list[str]]:
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("vllm.demur")
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield lines
+    logger.setLevel(logging.NOTSET)
     logger.removeHandler(handler)

@@ -45,6 +45,16 @@ if __name__ == "__main__":
     print("heard")
 """
 
+ENDED = """
+import os, signal
+from server import hangup
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever this process inherited
+hangup.hold()
+hangup.release()
+os.kill(os.getpid(), signal.SIGHUP)
+"""
+
 
 def run(code: str, folder: Path) -> str:
     script = folder / "script.py"
@@ -63,7 +73,6 @@ def test_api_servers_hear_it_even_while_they_start(tmp_path: Path) -> None:
 
 
 def test_without_a_watch_it_ends_the_process(tmp_path: Path) -> None:
-    code = "import os\nfrom server import hangup\nhangup.hold()\nhangup.release()\n"
     script = tmp_path / "script.py"
-    script.write_text(code + "os.kill(os.getpid(), 1)\n")
+    script.write_text(ENDED)
     assert subprocess.run([sys.executable, script], timeout=60).returncode == -signal.SIGHUP
