@@ -1,12 +1,14 @@
-"""`demur-train`: train a checkpoint by a recipe."""
+"""`demur-train`: train a checkpoint by a recipe, and look at the data first."""
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from training.check import add_check, add_convert, check, convert_sources
 from training.recipes import RECIPES, RecipeError, find, override, settings
+from training.records import RecordError
 from training.threads import wait_without_spinning
 
 INTERRUPTED = 130
@@ -19,10 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
     try:
-        return _list_recipes() if arguments.command == "recipes" else _run(arguments)
+        return _COMMANDS[arguments.command](arguments)
     except RecipeError as error:
         print(f"demur-train: error: {error}", file=sys.stderr)
         return 2
+    except RecordError as error:
+        print(f"demur-train: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
@@ -54,6 +59,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=_seed, metavar="N", help="seed of data, weights and order")
     run.add_argument("--force", action="store_true", help="replace a finished checkpoint")
     commands.add_parser("recipes", help="list the recipes and their settings")
+    add_check(
+        commands.add_parser(
+            "check",
+            help="count records; find duplicates and leakage",
+            description="Count records by label and length, find duplicates and prompts that leak"
+            " from one split into another. Exits with 1 if any leaks, or a record is faulty.",
+        )
+    )
+    add_convert(
+        commands.add_parser(
+            "convert",
+            help="make our JSON lines from public datasets",
+            description="Write train.jsonl, calibration.jsonl and test.jsonl, divided by a fixed"
+            " hash of the prompt.",
+        )
+    )
     return parser
 
 
@@ -63,7 +84,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _list_recipes() -> int:
+def _list_recipes(_: argparse.Namespace) -> int:
     for make in RECIPES.values():
         recipe = make()
         print(f"{recipe.name}: {recipe.summary}")
@@ -81,7 +102,6 @@ def _run(arguments: argparse.Namespace) -> int:
     # Only now: these imports take seconds.
     from training.encoding import EncodingError
     from training.loading import quiet
-    from training.records import RecordError
     from training.run import CALIBRATION_PROMPTS, RunError, is_finished, train
 
     if is_finished(output) and not arguments.force:
@@ -90,12 +110,20 @@ def _run(arguments: argparse.Namespace) -> int:
     quiet()
     try:
         train(recipe, output, force=arguments.force)
-    except (EncodingError, RecordError, RunError) as error:
+    except (EncodingError, RunError) as error:
         print(f"demur-train: error: {error}", file=sys.stderr)
         return 1
     print(f"{output} is finished. Calibrate it next:")
     print(f"  demur-calibrate {output} {output / CALIBRATION_PROMPTS}")
     return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "recipes": _list_recipes,
+    "check": check,
+    "convert": convert_sources,
+}
 
 
 if __name__ == "__main__":

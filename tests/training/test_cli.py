@@ -20,6 +20,8 @@ def known(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
         "training.cli --help",
         "training.cli run --help",
         "training.cli recipes",
+        "training.cli check --help",
+        "training.cli convert --help",
         "training.calibrate --help",
     ],
 )
