@@ -36,6 +36,17 @@ def score_prompts(
     encoded = [
         tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False) for prompt in prompts
     ]
+    return score_ids(model, control, encoded, batch_size=batch_size)
+
+
+def score_ids(
+    model: PreTrainedModel,
+    control: ControlTokens,
+    encoded: Sequence[Sequence[int]],
+    *,
+    batch_size: int = 32,
+) -> npt.NDArray[np.float32]:
+    """`score_prompts` for prompts that are token ids already, up to where the answer begins."""
     _check_lengths(encoded, getattr(model.config, "max_position_embeddings", None))
     refuse_ids = torch.tensor(control.refuse, device=model.device)
     scores = np.empty((len(encoded), len(control.refuse)), dtype=np.float32)

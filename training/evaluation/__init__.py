@@ -1,0 +1,1 @@
+"""`demur-eval`: how often a model refuses what it should, and what it should not."""
