@@ -23,6 +23,7 @@ def known(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
         "training.cli check --help",
         "training.cli convert --help",
         "training.calibrate --help",
+        "training.evaluation.cli --help",
     ],
 )
 def test_help_comes_without_heavy_imports(arguments: str) -> None:

@@ -22,7 +22,7 @@ class CheckpointTarget:
     def __init__(
         self, folder: Path, *, dtype: str, batch_size: int, max_tokens: int, writes: bool
     ) -> None:
-        """Load it. Raises OSError, ManifestError or steering.tokens.TokenizerMismatchError.
+        """Load it. Raises OSError or ValueError where files are missing or do not fit together.
 
         writes: whether answers are written out, at most `max_tokens`; if not, prompts are scored
         once, and turning the dial costs nothing.

@@ -207,9 +207,6 @@ def _target(arguments: argparse.Namespace, judge: "Judge", dial: "Dial") -> "Tar
         pool = _pool(arguments.target, KEY, arguments.concurrency)
         model = arguments.model or pool.model()
         return ServerTarget(pool, model, max_tokens=arguments.max_tokens if writes else 1)
-    from steering.calibration import CalibrationError
-    from steering.manifest import ManifestError
-    from steering.tokens import TokenizerMismatchError
     from training.evaluation.checkpoint import CheckpointTarget
     from training.evaluation.target import EvalError
     from training.loading import quiet
@@ -223,7 +220,7 @@ def _target(arguments: argparse.Namespace, judge: "Judge", dial: "Dial") -> "Tar
             max_tokens=arguments.max_tokens,
             writes=writes,
         )
-    except (OSError, CalibrationError, ManifestError, TokenizerMismatchError) as error:
+    except (OSError, ValueError) as error:  # ours, and transformers' for a folder without a model
         raise EvalError(f"{arguments.target}: {error}") from error
 
 

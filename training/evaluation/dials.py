@@ -53,7 +53,8 @@ def steering_matrix(
     """
     turned = [Turned(None, None, tuple(_rates(target, judge, records, dial, "matrix: base")))]
     for threshold in (OFF, EAGER):
-        for name in target.categories:
+        # In the order of the columns, so that what is turned lies on the diagonal.
+        for name in sorted(target.categories):
             at = dial.turned({name: threshold})
             label = f"matrix: {name} at {threshold:g}"
             turned.append(Turned(name, threshold, tuple(_rates(target, judge, records, at, label))))

@@ -98,13 +98,21 @@ def sweep(points: Sequence[SweepPoint]) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     at = [point.threshold for point in points]
+    labels = sorted({rate.label for rate in points[0].rates if rate.kind in (HARMFUL, CONTRAST)})
+    # A category and its look-alikes share a colour.
+    colours = {label: f"C{index}" for index, label in enumerate(labels)}
     for column in columns(points[0].rates):
         values = [
             next((r.refused.value for r in point.rates if (r.kind, r.label) == column), None)
             for point in points
         ]
-        style = "--" if column[0] == CONTRAST else "-"
-        left.plot(at, [np.nan if v is None else v for v in values], style, label=heading(column))
+        left.plot(
+            at,
+            [np.nan if value is None else value for value in values],
+            "--" if column[0] == CONTRAST else "-",
+            color=colours.get(column[1], "black"),
+            label=heading(column),
+        )
     left.set_ylabel("share refused")
     left.legend(fontsize="small")
     scores = [point.classification for point in points]
@@ -156,7 +164,8 @@ def _bars(
     at = np.arange(len(names))
     # Where the share is 0 or 1, the interval's end is rounded to the other side of it.
     errors = np.maximum([value - low, high - value], 0)
-    axes.barh(at, value, xerr=errors, color=colours, capsize=3)
+    # As lists: with one bar, matplotlib 3.11 takes an array's row for a number.
+    axes.barh(at, value, xerr=errors.tolist(), color=colours, capsize=3)
     axes.set_yticks(at, names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)

@@ -57,7 +57,8 @@ class Pool:
         try:
             answer = self._client.chat.completions.create(**body)
         except (BadRequestError, UnprocessableEntityError) as error:
-            return str(error.message)
+            said = error.body.get("message") if isinstance(error.body, dict) else None
+            return str(said or error.message)
         assert isinstance(answer, ChatCompletion)
         return answer
 
