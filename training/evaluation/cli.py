@@ -95,7 +95,7 @@ def _add_judge(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--judge-model", metavar="NAME", help="default: the one it serves")
     group.add_argument(
         "--refusal-word", action="append", default=[], metavar="WORD",
-        help='what refusals begin with in a checkpoint without tokens ("Sorry"), for --triples',
+        help='what refusals begin with in a checkpoint that turns by a word ("Sorry"): --triples',
     )  # fmt: skip
 
 

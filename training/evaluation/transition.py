@@ -36,7 +36,8 @@ class AtOnce:
     turns: Share
     """Of the answers that have that many tokens: the next token is a refusal's."""
     turned: Share
-    """Of the same: some position up to this one would have turned it."""
+    """Of the same: some position up to this one would have turned it, the opening left aside,
+    since an answer that has begun was not refused there."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Transition:
     at_once: tuple[AtOnce, ...]
     parts: tuple[AtPart, ...]
     first: tuple[int | None, ...]
-    """By triple, the first position at which the forced answer turns; None if none does."""
+    """By triple, behind how many harmful tokens, from 1 on, the forced answer first turns; None if
+    it never does."""
 
 
 def at_once(turns: Sequence[Sequence[bool]]) -> list[AtOnce]:
@@ -73,7 +75,7 @@ def at_once(turns: Sequence[Sequence[bool]]) -> list[AtOnce]:
             AtOnce(
                 tokens,
                 Share.among(answer[tokens] for answer in long_enough),
-                Share.among(any(answer[: tokens + 1]) for answer in long_enough),
+                Share.among(any(answer[min(tokens, 1) : tokens + 1]) for answer in long_enough),
             )
         )
     return points
@@ -93,21 +95,24 @@ def transition(
     words: Sequence[str],
     max_tokens: int,
 ) -> Transition:
-    """Measure the transition with the gate at every token.
+    """Measure the transition.
 
-    words: what a refusal begins with in a model without control tokens ("Sorry"); the next token
-    is then a refusal's where the likeliest one is the first of such a word.
+    words: what refusals begin with in a model that was trained to turn by a word ("Sorry", the
+    paper's). Behind the answer's beginning the next token is then a refusal's where the likeliest
+    one is the first of such a word, and the gate works in the dial's scope. Without words it works
+    at every token, and tells.
     max_tokens: that the model writes on.
     Raises EvalError for a triple that is longer than the model's positions.
     """
-    everywhere = Dial(dial.rates, dial.thresholds, "every_token")
+    if not words:
+        dial = Dial(dial.rates, dial.thresholds, "every_token")
     begun = [_begun(target, triple) for triple in triples]
-    turns = _forced(target, begun, everywhere, words)
-    first = tuple(next((k for k, turn in enumerate(row) if turn), None) for row in turns)
+    turns = _forced(target, begun, dial, words)
+    first = tuple(next((k for k, turn in enumerate(row) if turn and k), None) for row in turns)
     parts = []
     for part in PARTS:
         lengths = [cut(part, len(harmful)) for _, _, harmful in begun]
-        replies = _go_on(target, judge, triples, begun, lengths, everywhere, max_tokens)
+        replies = _go_on(target, judge, triples, begun, lengths, dial, max_tokens)
         told = [reply for reply in replies if reply.refused is not None]
         refusals = [reply for reply in told if reply.refused]
         positions = [reply.position for reply in refusals if reply.position is not None]
@@ -172,12 +177,18 @@ def _turns(
     target: CheckpointTarget, logits: torch.Tensor, dial: Dial, openers: set[int]
 ) -> list[bool]:
     """Whether each position's next token is a refusal's. logits: [n, V], overwritten."""
-    if target.control is None:
-        return [token in openers for token in logits.argmax(dim=1).tolist()]
-    refuse = torch.tensor(target.control.refuse, device=logits.device)
-    scores = log_odds(logits, refuse).cpu().numpy()
-    thresholds = np.array(target.thresholds(dial), dtype=np.float32)
-    return [bool(choice >= 0) for choice in decide_np(scores, thresholds)]
+    decided: list[bool] = []
+    if target.control is not None:
+        refuse = torch.tensor(target.control.refuse, device=logits.device)
+        scores = log_odds(logits, refuse).cpu().numpy()
+        thresholds = np.array(target.thresholds(dial), dtype=np.float32)
+        decided = [bool(choice >= 0) for choice in decide_np(scores, thresholds)]
+        if not openers:
+            return decided
+        logits[:, list(target.control.ids)] = -torch.inf
+    by_word = [token in openers for token in logits.argmax(dim=1).tolist()]
+    # At the first position control tokens decide, where there are any.
+    return [*decided[:1], *by_word[len(decided[:1]) :]]
 
 
 def _go_on(

@@ -26,10 +26,10 @@ def target(folder: Path) -> CheckpointTarget:
 
 
 def test_the_curve_by_hand() -> None:
-    # Three harmful answers of 3, 1 and 0 tokens.
-    points = at_once([[False, True, False, True], [False, False], [True]])
+    # Four harmful answers of 3, 1, 2 and 0 tokens.
+    points = at_once([[False, True, False, True], [False] * 2, [True, False, False], [True]])
     found = [(p.turns.count, p.turns.of, p.turned.count, p.turned.of) for p in points]
-    assert found == [(1, 3, 1, 3), (1, 2, 1, 2), (0, 1, 1, 1), (1, 1, 1, 1)]
+    assert found == [(2, 4, 2, 4), (1, 3, 1, 3), (0, 2, 1, 2), (1, 1, 1, 1)]
     assert [point.tokens for point in points] == [0, 1, 2, 3]
     assert at_once([]) == []
 
@@ -59,6 +59,10 @@ def plain_turns(
     return turns
 
 
+def first_turn(turns: list[bool]) -> int | None:
+    return turns.index(True, 1) if True in turns[1:] else None
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.001])
 def test_forced_answers_turn_where_single_passes_do(finished: Path, threshold: float) -> None:
     found = target(finished)
@@ -68,7 +72,7 @@ def test_forced_answers_turn_where_single_passes_do(finished: Path, threshold: f
     )
     turns = [plain_turns(found, triple, thresholds) for triple in TRIPLES]
     assert list(result.at_once) == at_once(turns)
-    assert list(result.first) == [row.index(True) if True in row else None for row in turns]
+    assert list(result.first) == [first_turn(row) for row in turns]
     for point in result.parts:
         counted = sum(row[cut(point.part, len(row) - 1)] for row in turns)
         assert (point.turns.count, point.turns.of) == (counted, 3)
@@ -91,7 +95,7 @@ def test_a_dial_that_refuses_everything_turns_every_answer_at_once(finished: Pat
         assert point.turns.value == point.goes_on.value == 1
         # The refusal begins behind what was given.
         assert point.position == sorted(cut(point.part, length) for length in lengths)[1]
-    assert result.first == (0, 0, 0)
+    assert result.first == (1, 1, 1)
     assert [point.turns.of for point in result.at_once] == [
         sum(length >= k for length in lengths) for k in range(max(lengths) + 1)
     ]
@@ -123,7 +127,27 @@ def test_a_model_without_tokens_turns_by_its_word(finished: Path, tmp_path: Path
     opened = transition(
         found, PhraseJudge(), TRIPLES, Dial(), words=("<|refuse:safety|>",), max_tokens=6
     )
-    assert opened.first[:2] == (0, 0)
+    assert (opened.at_once[0].turns.count, opened.at_once[0].turns.of) == (2, 3)
+
+
+def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
+    found = target(finished)
+    assert found.control is not None
+    result = transition(found, PhraseJudge(), TRIPLES, Dial(), words=("boat",), max_tokens=4)
+    # The likeliest token but for control tokens, by a pass of its own for every position.
+    boats = {found.tokenizer.encode(word)[0] for word in ("boat", " boat")}
+    for triple, first in zip(TRIPLES, result.first, strict=True):
+        prompt = found.ids((Message("user", triple.query),))
+        harmful = found.tokenizer.encode(triple.harmful)
+        turns = plain_turns(found, triple, {})[:1]
+        for k in range(1, len(harmful) + 1):
+            ids = [*prompt, found.control.respond, *harmful[:k]]
+            with torch.no_grad():
+                logits = found.model(input_ids=torch.tensor([ids])).logits[0, -1]
+            logits[list(found.control.ids)] = -torch.inf
+            turns.append(int(logits.argmax()) in boats)
+        assert first == first_turn(turns)
+    assert [point.turned.count for point in result.at_once] != [0] * len(result.at_once)
 
 
 def test_triples_longer_than_the_model(finished: Path) -> None:
