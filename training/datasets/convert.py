@@ -81,7 +81,7 @@ def _all(sources: Iterable[str], limit: int | None, faults: list[str]) -> Iterat
 
 def _placed(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
     """Each record with its split, or why it is left out."""
-    seen: set[int] = set()
+    seen: set[int] = set()  # hashes, since the prompts of a large source are larger than memory
     for record in records:
         key = hash(prompt_key(record))
         split = split_of(record)

@@ -19,7 +19,7 @@ from training.evaluation.measures import (
 )
 from training.evaluation.plots import draw_all
 from training.evaluation.report import Report, write
-from training.evaluation.target import Dial, Target
+from training.evaluation.target import Dial, EvalError, Target
 from training.evaluation.transition import transition
 from training.records import Record
 
@@ -45,7 +45,7 @@ class Plan:
 def evaluate(target: Target, judge: Judge, plan: Plan) -> Report:
     """Measure everything that the plan asks for and the target allows.
 
-    What it does not allow is noted in the report. Raises EvalError if the target is lost.
+    What it does not allow is noted in the report. Raises EvalError if the target cannot be asked.
     """
     report = Report(target.name, judge.name, plan.dial, list(plan.data), len(plan.records))
     report.notes.extend(_not_possible(target, plan))
@@ -75,12 +75,24 @@ def _measure(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
     named = [] if judge.reads_text else naming(pairs, target.categories)
     report.classification = ([] if whole is None else [whole]) + named
     report.roc = rocs(pairs, target.categories)
-    if plan.matrix and target.categories:
-        report.matrix = steering_matrix(target, judge, plan.records, plan.dial)
-    if plan.sweep and target.categories:
-        report.sweep = threshold_sweep(target, judge, plan.records, plan.dial)
+    if target.categories:
+        _turn(target, judge, plan, report)
     if not report.roc and (curve := sweep_roc(report.sweep)) is not None:
         report.roc = [curve]
+
+
+def _turn(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
+    # An operator's bounds may forbid a turn: what is measured already is worth keeping.
+    if plan.matrix:
+        try:
+            report.matrix = steering_matrix(target, judge, plan.records, plan.dial)
+        except EvalError as error:
+            report.notes.append(f"no steering matrix: {error}")
+    if plan.sweep:
+        try:
+            report.sweep = threshold_sweep(target, judge, plan.records, plan.dial)
+        except EvalError as error:
+            report.notes.append(f"no threshold sweep: {error}")
 
 
 def _not_possible(target: Target, plan: Plan) -> Iterator[str]:

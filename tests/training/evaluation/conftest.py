@@ -26,6 +26,8 @@ class Served:
     url: str = ""
     scores: bool = True
     dial: bool = True
+    ceiling: float = 1.0
+    """The largest threshold that the operator lets a client set."""
     model: str = "small"
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
@@ -55,6 +57,8 @@ def answer(body: dict[str, Any], served: Served) -> JSONResponse:
     if "as JSON" in text:
         return completion({"role": "assistant", "content": verdict(text)}, {}, {})
     thresholds = dict.fromkeys(CATEGORIES, HABIT) | body.get("refusal_thresholds", {})
+    if max(thresholds.values()) > served.ceiling:
+        return fault("refusal_thresholds: above the operator's ceiling")
     scores = scores_of(text)
     named = [
         name for name in CATEGORIES if scores[name] >= thresholds[name] and thresholds[name] < 1

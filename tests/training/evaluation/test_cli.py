@@ -84,6 +84,23 @@ def test_scores_or_not_the_curve_is_there(served: Served, tmp_path: Path) -> Non
     assert [(curve["label"], curve["auc"]) for curve in curves] == [("all, by threshold sweep", 1)]
 
 
+def test_what_an_operator_forbids_is_noted_and_the_rest_kept(
+    served: Served, tmp_path: Path
+) -> None:
+    served.ceiling = 0.995
+    data, output = tmp_path / "d.jsonl", tmp_path / "out"
+    write_records(data, [labelled("safety 0.9", "safety"), labelled("comply 0.2", None)])
+    assert main([served.url, "--data", str(data), "--output", str(output)]) == 0
+    found = json.loads((output / "results.json").read_text())
+    assert found["matrix"] == []
+    assert len(found["sweep"]) == 13
+    assert found["notes"] == [
+        "no steering matrix: the server turns every request down: refusal_thresholds: above the"
+        " operator's ceiling"
+    ]
+    check_plots(output, ("refusals", "roc", "sweep"))
+
+
 def test_a_server_without_a_dial_is_told_by_phrases_or_a_model(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
