@@ -8,7 +8,7 @@ from vllm.tokenizers import get_tokenizer
 
 from steering.bounds import Bounds
 from steering.calibration import CalibrationScores
-from steering.manifest import Manifest
+from steering.manifest import MANIFEST_FILE, Manifest, ManifestError
 from steering.policy import Policy, Settings
 from steering.tokens import ControlTokens, resolve
 from steering.wire import GateConfig
@@ -34,6 +34,11 @@ class Checkpoint:
         remedy.
         """
         manifest = Manifest.load(path)
+        if not manifest.scopes:
+            raise ManifestError(
+                f"{path / MANIFEST_FILE} names no scope: the checkpoint was trained without control"
+                " tokens, so nothing steers its refusals. Train it with methods.tokens=category."
+            )
         control = resolve(manifest, get_tokenizer(str(path)))
         scores = None
         if manifest.calibration is not None:

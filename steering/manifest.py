@@ -60,8 +60,9 @@ class Manifest(_Frozen):
     respond_token: TokenText | None
     """The token that opens an answer; None when the model was trained without one."""
     categories: Annotated[tuple[Category, ...], Field(min_length=1)]
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("first_token",)
-    """Where in an answer the model was trained to refuse."""
+    scopes: tuple[Scope, ...] = ("first_token",)
+    """Where in an answer the model was trained to refuse by a token; empty for a baseline that was
+    trained without control tokens, which can be measured but not steered."""
     notice: str = ""
     """What people who are about to use the checkpoint should know; printed at start-up."""
     calibration: Calibration | None = None

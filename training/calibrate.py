@@ -80,6 +80,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     if not checkpoint.is_dir():
         raise CalibrateError(f"{checkpoint} is not a folder")
     manifest = Manifest.load(checkpoint)
+    if not manifest.scopes:
+        raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     if manifest.calibration is not None and not arguments.force:
         raise CalibrateError(f"{checkpoint} is calibrated already; --force replaces that")
     records = read_prompts(arguments.prompts, manifest.names)

@@ -1,6 +1,7 @@
-"""What happens beside the training steps: saves are marked complete, progress is shown."""
+"""What happens beside the training steps: saves are marked, metrics written, progress shown."""
 # ruff: noqa: ARG002 - the trainer passes every event all of its state.
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,52 @@ class MarkComplete(TrainerCallback):
         """Mark the save that was just written."""
         save = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         (save / COMPLETE).touch()
+
+
+class MeasureAtEnd(TrainerCallback):
+    """Has the last step measured, wherever it falls."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask for a measurement after the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+
+class WriteMetrics(TrainerCallback):
+    """Appends what is logged to a file of JSON lines, each with its `step` and `epoch`.
+
+    A resumed run first drops the lines behind the save that it goes on from: it makes them again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Keep the lines up to the step at which the run begins."""
+        if state.is_world_process_zero:
+            kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
+            part = self._path.with_name(self._path.name + ".part")
+            part.write_text("".join(kept), encoding="utf-8")
+            part.replace(self._path)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Write the newest entry; other callbacks may have turned the event's own into text."""
+        if state.is_world_process_zero:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(state.log_history[-1]) + "\n")
+
+    def _lines(self) -> list[str]:
+        if not self._path.is_file():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        # A kill can cut the last line short.
+        return [line for line in lines if line.endswith("\n")]
 
 
 class ShowProgress(TrainerCallback):

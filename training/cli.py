@@ -100,9 +100,10 @@ def _run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     wait_without_spinning()
     # Only now: these imports take seconds.
-    from training.encoding import EncodingError
     from training.loading import quiet
+    from training.rendering import EncodingError
     from training.run import CALIBRATION_PROMPTS, RunError, is_finished, train
+    from training.sft import SftError
 
     if is_finished(output) and not arguments.force:
         print(f"{output} holds a finished checkpoint already; --force trains it anew.")
@@ -110,9 +111,12 @@ def _run(arguments: argparse.Namespace) -> int:
     quiet()
     try:
         train(recipe, output, force=arguments.force)
-    except (EncodingError, RunError) as error:
+    except (EncodingError, RunError, SftError) as error:
         print(f"demur-train: error: {error}", file=sys.stderr)
         return 1
+    if recipe.methods.tokens == "none":
+        print(f"{output} is finished: a baseline without control tokens, not to be served.")
+        return 0
     print(f"{output} is finished. Calibrate it next:")
     print(f"  demur-calibrate {output} {output / CALIBRATION_PROMPTS}")
     return 0

@@ -10,6 +10,8 @@ from steering.manifest import Manifest
 from training.records import Record
 
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 LossOn = Literal["answer", "all"]
 
 
@@ -65,10 +67,76 @@ class SftConfig(_Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` is mixed precision: the weights stay float32."""
     gradient_checkpointing: bool = False
+    batching: Literal["padded", "padding_free", "packed"] = "padded"
+    """How examples share a batch: each padded to the longest, one behind the other in one sequence,
+    or packed into sequences of `max_length` tokens. The last two need flash attention, which keeps
+    examples apart; for `packed`, `batch_size` counts packed sequences."""
     save_every: Count = 200
     """Steps between saves; an interrupted run goes on from the last."""
     log_every: Count = 20
     """Steps over which the logged loss is averaged."""
+    eval_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training prompts held out to measure progress on; 0 measures nothing."""
+    eval_every: Count | Literal["save"] = "save"
+    """Steps between measurements; `save` measures what is saved. The last step is measured too."""
+    early_stopping: Annotated[int, Field(ge=0)] = 0
+    """Measurements without a lower loss that end the training, which then goes back to the best
+    save; 0 never ends it early."""
+    report_to: Literal[
+        "none", "tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "clearml", "swanlab"
+    ] = "none"
+    """Where transformers sends what is logged, besides the metrics file; a package of its own."""
+
+    @model_validator(mode="after")
+    def _can_stop_early(self) -> Self:
+        if self.early_stopping and not self.eval_share:
+            raise ValueError("early_stopping measures held-out prompts: set eval_share above 0")
+        if self.early_stopping and self.eval_every != "save":
+            raise ValueError("early_stopping goes back to a save: it needs eval_every=save")
+        return self
+
+
+class MethodsConfig(_Section):
+    """What an answer and a triple teach: Refusal Tokens, DeRTa, both joined, or a baseline.
+
+    Refusal Tokens is arXiv 2412.06748, DeRTa arXiv 2407.09121. A triple is a record with a harmful
+    answer; data without triples are the first paper's alone.
+    """
+
+    tokens: Literal["category", "shared", "none"] = "category"
+    """Refuse tokens: one per category, one shared by all (the first paper's simpler variant), or no
+    control tokens at all, as for the baselines."""
+    respond_token: bool = True
+    """False leaves the respond token out (the first paper's ablation)."""
+    triples: Literal["safety", "prefix", "rto", "both"] = "both"
+    """What a triple teaches: only its safe answer (safety fine-tuning), that answer behind a prefix
+    of the harmful one (RecAug), it and RTO, or RTO and the prefix (DeRTa)."""
+    transition: Literal["token", "word"] = "token"
+    """What turns a harmful answer to a refusal: the refuse token, or DeRTa's word."""
+    transition_word: Annotated[str, Field(min_length=1)] = "Sorry"
+    """DeRTa's word; one token of the model's vocabulary."""
+    no_prefix_share: Share = 1 / 3
+    """Of the triples, those whose safe answer stands behind no prefix: k = 0."""
+    prefix_min: Count = 1
+    prefix_max: Count | Literal["all"] = "all"
+    """Bounds of k in tokens, between which it is drawn uniformly; `all` is the whole answer."""
+    rto_positions: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["all"] = "all"
+    """Positions of a harmful answer that carry an RTO label, drawn at random: below 1 a share of
+    them, from 1 on a number."""
+    triples_ratio: Ratio | Literal["given"] = "given"
+    """Triples to each other record; `given` takes the data as they are, here and below."""
+    refusal_ratio: Ratio | Literal["given"] = "given"
+    """Refused records, triples apart, to each ordinary one."""
+    contrast_share: Annotated[float, Field(ge=0, lt=1)] | Literal["given"] = "given"
+    """Share of the harmless look-alikes in these and the refused records together."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.tokens == "none" and self.transition == "token":
+            raise ValueError("tokens=none leaves no refuse token to turn by: set transition=word")
+        if self.prefix_max != "all" and self.prefix_max < self.prefix_min:
+            raise ValueError("prefix_max must be at least prefix_min")
+        return self
 
 
 @dataclass(frozen=True)
@@ -92,6 +160,7 @@ class Recipe(_Section):
     data: Callable[[int], Splits] = Field(exclude=True)
     """Builds or reads the data, given the seed."""
     model: ScratchConfig = ScratchConfig()
+    methods: MethodsConfig = MethodsConfig()
     sft: SftConfig = SftConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the data, the first weights and the order of examples."""

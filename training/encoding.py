@@ -6,10 +6,12 @@ goes with it:
 
     input_ids   prompt, generation prompt | control token | answer | end of turn
     labels      -100 ...                  | control token | answer | end of turn
+
+Where a template has a thinking part, the control token stands before it: the decision comes first.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,16 +20,13 @@ from transformers import PreTrainedTokenizerBase
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training.config import LossOn
-from training.records import Message, Record
+from training.records import Record
+from training.rendering import Answer, EncodingError, answer_of, end_of_turn, render
 
 IGNORED = -100
 """Label of a position without loss."""
 
 logger = logging.getLogger(__name__)
-
-
-class EncodingError(ValueError):
-    """A record cannot be encoded with this tokenizer and chat template."""
 
 
 class PromptTooLongError(EncodingError):
@@ -66,12 +65,24 @@ def lay_out(
     return Example(input_ids, labels)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """A record in token ids, before it is laid out."""
+
+    prompt: list[int]
+    """The conversation before the answer, and the generation prompt."""
+    control: list[int]
+    """The control token, or nothing where the model has none for this record."""
+    answer: Answer
+
+
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """Encodes records with one tokenizer and its chat template."""
 
     tokenizer: PreTrainedTokenizerBase
-    control: ControlTokens
+    control: ControlTokens | None
+    """None for a model that is trained without control tokens."""
     categories: tuple[str, ...]
     """Names, in the order of `control.refuse`."""
     max_length: int
@@ -81,7 +92,7 @@ class Encoder:
     def for_manifest(
         cls,
         tokenizer: PreTrainedTokenizerBase,
-        control: ControlTokens,
+        control: ControlTokens | None,
         manifest: Manifest,
         max_length: int,
         loss_on: LossOn = "answer",
@@ -96,31 +107,51 @@ class Encoder:
         Raises PromptTooLongError, and EncodingError if the chat template does not render the prompt
         as the beginning of the conversation.
         """
+        if decision_only:
+            prompt = self._ids(render(self.tokenizer, record.prompt))
+            return lay_out(prompt, self._control_of(record), [], self.max_length, self.loss_on)
+        parts = self.parts(record)
+        answer = [*parts.answer.lead, *parts.answer.body]
+        return lay_out(parts.prompt, parts.control, answer, self.max_length, self.loss_on)
+
+    def parts(self, record: Record) -> Parts:
+        """The token ids that one record, which ends in an assistant turn, is made of.
+
+        Raises EncodingError if the chat template does not render the prompt as the beginning of the
+        conversation.
+        """
         prompt = render(self.tokenizer, record.prompt)
-        answer = [] if decision_only else answer_ids(self.tokenizer, prompt, record.messages)
-        return lay_out(
-            self.tokenizer.encode(prompt, add_special_tokens=False),
+        return Parts(
+            self._ids(prompt),
             self._control_of(record),
-            answer,
-            self.max_length,
-            self.loss_on,
+            answer_of(self.tokenizer, prompt, record.messages),
         )
 
-    def encode_all(self, records: Iterable[Record]) -> list[Example]:
-        """Encode records, skipping those whose prompt is too long; says in the log how many."""
+    def encode_all(
+        self,
+        records: Iterable[Record],
+        expand: Callable[[Record], Sequence[Example]] | None = None,
+    ) -> list[Example]:
+        """Encode records, skipping those whose prompt is too long; says in the log how many.
+
+        expand: makes the examples of one record; left out, `encode` makes its one example.
+        """
         examples: list[Example] = []
-        skipped = cut = 0
+        count = skipped = cut = 0
+        end = end_of_turn(self.tokenizer)
         for record in records:
+            count += 1
             try:
-                examples.append(self.encode(record))
+                made = [self.encode(record)] if expand is None else expand(record)
             except PromptTooLongError:
                 skipped += 1
                 continue
-            cut += examples[-1].input_ids[-1] != self.tokenizer.eos_token_id
+            examples.extend(made)
+            cut += any(example.input_ids[-1] != end for example in made)
         if skipped or cut:
             logger.warning(
                 "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",
-                len(examples) + skipped,
+                count,
                 skipped,
                 cut,
                 self.max_length,
@@ -137,41 +168,12 @@ class Encoder:
         return examples
 
     def _control_of(self, record: Record) -> list[int]:
+        if self.control is None:
+            return []
         if record.category is not None:
             return [self.control.refuse[self.categories.index(record.category)]]
         return [] if self.control.respond is None else [self.control.respond]
 
-
-def render(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answered: bool = False
-) -> str:
-    """Render messages by the chat template: with the generation prompt, unless `answered`."""
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    return str(
-        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=not answered)
-    )
-
-
-def answer_ids(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
-) -> list[int]:
-    """Token ids of the last turn of `messages`: its text and the end-of-sequence token.
-
-    prompt: the messages before it, rendered. What the template writes behind the end-of-sequence
-    token (a newline, say) is left out: generation stops before it.
-    Raises EncodingError if the rendered conversation does not start with `prompt`, or does not
-    end the turn with the tokenizer's end-of-sequence token.
-    """
-    conversation = render(tokenizer, messages, answered=True)
-    if not conversation.startswith(prompt):
-        raise EncodingError(
-            "the chat template does not render the prompt as the beginning of the conversation:"
-            f" {prompt!r} against {conversation!r}"
-        )
-    ids: list[int] = tokenizer.encode(conversation[len(prompt) :], add_special_tokens=False)
-    if tokenizer.eos_token_id not in ids:
-        raise EncodingError(
-            f"the chat template does not end an answer with {tokenizer.eos_token!r}, the"
-            f" tokenizer's end-of-sequence token: {conversation[len(prompt) :]!r}"
-        )
-    return ids[: ids.index(tokenizer.eos_token_id) + 1]
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids

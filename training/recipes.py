@@ -12,7 +12,7 @@ DEMO_NOTICE = (
     " sentences. It shows how refusals are steered; it knows little, and keeps nobody safe."
 )
 
-_SECTIONS = ("model", "sft")
+_SECTIONS = ("model", "methods", "sft")
 
 
 class RecipeError(ValueError):
@@ -88,7 +88,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
 def _faults(section: str, error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
-        key = ".".join([section, *map(str, fault["loc"])])
+        # Of a field that takes several types, the rest of the place names the type.
+        key = ".".join([section, *map(str, fault["loc"][:1])])
         # Only a fault of a single field has a value worth showing.
         given = f" {fault['input']!r}" if fault["loc"] else ""
         yield f"{key}{given}: {fault['msg'][0].lower()}{fault['msg'][1:]}"

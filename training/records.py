@@ -7,7 +7,10 @@ On disk a record is one line of JSON:
      "category": "unsupported"}
 
 A category of null means that the prompt should be answered. `contrast_of` marks such a harmless
-prompt as a look-alike of a category's. Files are read whole or not at all.
+prompt as a look-alike of a category's. `harmful` makes a refused record a triple (DeRTa's): the
+prompt, its safe answer, which ends the messages, and an answer that must never be given. `thinking`
+beside an assistant turn's `content` is what the model thought before it. Files are read whole or
+not at all.
 """
 
 import codecs
@@ -55,6 +58,8 @@ class Message:
     role: str
     """One of ROLES."""
     content: str
+    thinking: str | None = None
+    """What an assistant turn's author thought before the content; None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Record:
     contrast_of: str | None = None
     """Category that this harmless prompt only looks like; None for every other record."""
     id: str | None = None
+    harmful: str | None = None
+    """Of a triple: the answer to the same prompt that the model must turn away from."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -89,6 +96,10 @@ class Record:
             found.append(f"a training record must end in an assistant turn, not in {last!r}")
         if self.category is not None and self.contrast_of is not None:
             found.append("a contrast record is harmless: its category must be null")
+        if self.harmful is not None:
+            found.extend(_faults_of_text("harmful", self.harmful))
+            if self.category is None:
+                found.append("a triple is refused: with harmful goes a category that is not null")
         for field, name in [("category", self.category), ("contrast_of", self.contrast_of)]:
             if categories is not None and name is not None and name not in categories:
                 found.append(f"{field}: {name!r} is unknown; known are {', '.join(categories)}")
@@ -153,17 +164,13 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 def format_record(record: Record) -> str:
     """The record as one line of JSON, without fields that are left at their default."""
-    fields: dict[str, object] = {
-        "messages": [
-            {"role": message.role, "content": message.content} for message in record.messages
-        ],
-        "category": record.category,
-    }
-    if record.contrast_of is not None:
-        fields["contrast_of"] = record.contrast_of
-    if record.id is not None:
-        fields["id"] = record.id
-    return json.dumps(fields, ensure_ascii=False)
+    turns = [_given(message, ("role", "content", "thinking")) for message in record.messages]
+    fields = {"messages": turns, "category": record.category}
+    return json.dumps(fields | _given(record, ("contrast_of", "id", "harmful")), ensure_ascii=False)
+
+
+def _given(source: Message | Record, names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name in names if (value := getattr(source, name)) is not None}
 
 
 def _faults_of_messages(messages: tuple[Message, ...]) -> Iterator[str]:
@@ -173,10 +180,18 @@ def _faults_of_messages(messages: tuple[Message, ...]) -> Iterator[str]:
         place = f"messages.{index}"
         if message.role not in ROLES:
             yield f"{place}.role: {message.role!r} is unknown; known are {', '.join(ROLES)}"
-        if not message.content.strip():
-            yield f"{place}.content: is empty"
-        if token := _TOKEN_LIKE.search(message.content):
-            yield f"{place}.content: holds {token.group()!r}, which reads as a control token"
+        yield from _faults_of_text(f"{place}.content", message.content)
+        if message.thinking is not None:
+            yield from _faults_of_text(f"{place}.thinking", message.thinking)
+            if message.role != "assistant":
+                yield f"{place}.thinking: belongs to assistant turns, not to {message.role!r}"
+
+
+def _faults_of_text(place: str, text: str) -> Iterator[str]:
+    if not text.strip():
+        yield f"{place}: is empty"
+    if token := _TOKEN_LIKE.search(text):
+        yield f"{place}: holds {token.group()!r}, which reads as a control token"
 
 
 def _faults_of_order(messages: tuple[Message, ...]) -> Iterator[str]:

@@ -3,6 +3,7 @@
     OUTPUT.part/run.json     what the run is made of; another recipe or other data start anew
     OUTPUT.part/start/       tokenizer and untrained model, with their control tokens
     OUTPUT.part/saves/       the trainer's saves
+    OUTPUT.part/metrics.jsonl  what was logged and measured
     OUTPUT.part/finished/    the checkpoint, renamed to OUTPUT when it is whole
 
 OUTPUT itself therefore is a finished checkpoint or does not exist.
@@ -20,15 +21,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from steering.manifest import MANIFEST_FILE
 from training.config import Recipe, Splits
 from training.control_tokens import add_control_tokens
-from training.encoding import Encoder
-from training.loading import control_tokens, load
+from training.examples import build_examples
+from training.loading import load
+from training.methods import apply_methods
 from training.records import Record, RecordError, format_record, write_records
+from training.rendering import end_of_turn
 from training.scratch import build_model, texts_of, train_tokenizer
 from training.sft import fit
 
 CALIBRATION_PROMPTS = Path("prompts", "calibration.jsonl")
 TEST_PROMPTS = Path("prompts", "test.jsonl")
 """Where a checkpoint keeps its recipe's held-out prompts."""
+METRICS = Path("training", "metrics.jsonl")
+"""Where a checkpoint keeps what was logged and measured while it was trained."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,27 +62,19 @@ def train(
     _check_output(output, force)
     splits = recipe.data(recipe.seed)
     _check_data(splits)
+    splits = apply_methods(recipe.methods, splits, recipe.seed)
     part = output.with_name(output.name + ".part")
     _open_work_folder(part, _fingerprint(recipe, splits))
     start = part / "start"
     if not start.exists():
         _make_start(start, recipe, splits)
     model, tokenizer = load(start)
-    encoder = Encoder.for_manifest(
-        tokenizer,
-        control_tokens(splits.manifest, tokenizer),
-        splits.manifest,
-        recipe.sft.max_length,
-        recipe.sft.loss_on,
-    )
     logger.info("Encoding %d records.", len(splits.train))
-    examples = encoder.encode_all(splits.train)
-    if recipe.sft.decision_copies:
-        examples += encoder.decisions(splits.train) * recipe.sft.decision_copies
-    if not examples:
+    examples = build_examples(recipe, splits, tokenizer)
+    if not examples.train:
         raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
     logger.info(
-        "Training %s parameters on %d examples.", f"{model.num_parameters():,}", len(examples)
+        "Training %s parameters on %d examples.", f"{model.num_parameters():,}", len(examples.train)
     )
     fit(
         model,
@@ -86,11 +83,14 @@ def train(
         recipe.sft,
         seed=recipe.seed,
         saves=part / "saves",
+        metrics=part / METRICS.name,
         callbacks=callbacks,
     )
     finished = part / "finished"
     shutil.rmtree(finished, ignore_errors=True)
     write_checkpoint(finished, model, tokenizer, splits)
+    (finished / METRICS).parent.mkdir()
+    shutil.copyfile(part / METRICS.name, finished / METRICS)
     _put_in_place(finished, output, part)
 
 
@@ -100,7 +100,7 @@ def write_checkpoint(
     """Write a checkpoint that meets the contract, with the held-out prompts; the manifest last."""
     generation = model.generation_config
     assert generation is not None
-    generation.eos_token_id = tokenizer.eos_token_id
+    generation.eos_token_id = end_of_turn(tokenizer)
     generation.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

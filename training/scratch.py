@@ -52,6 +52,10 @@ def texts_of(records: Iterable[Record]) -> Iterable[str]:
         for message in record.messages:
             yield f"{message.role}\n"
             yield message.content
+            if message.thinking is not None:
+                yield message.thinking
+        if record.harmful is not None:
+            yield record.harmful
 
 
 def build_model(

@@ -8,62 +8,78 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from datasets import Dataset  # type: ignore[import-untyped]
-from torch.utils.data import Sampler
 from transformers import (
+    EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
     TrainerCallback,
+    TrainerState,
 )
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.data_utils import pack_dataset
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
-from training.callbacks import COMPLETE, MarkComplete, ShowProgress
+from training.callbacks import COMPLETE, MarkComplete, MeasureAtEnd, ShowProgress, WriteMetrics
 from training.config import SftConfig
-from training.encoding import IGNORED, Example
-from training.sampler import LengthBatches
-
-SMALL_VOCABULARY = 2**15
-"""Tokens up to which the logits of a whole batch are held in a CPU's memory at once."""
+from training.encoding import Example
+from training.examples import Examples, HeldOut
+from training.trainer import ResumableTrainer
 
 logger = logging.getLogger(__name__)
+
+
+class SftError(ValueError):
+    """The settings ask of the model or of this machine what it does not have."""
 
 
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
+    examples: Examples,
     config: SftConfig,
     *,
     seed: int,
     saves: Path,
+    metrics: Path,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train `model` in place, from the last complete save in the folder `saves` if there is one.
 
     A run with the same arguments that was interrupted at any point ends with the weights of one
     that was not. The loss is the mean over the batch's labels that are not ignored.
+    metrics: a file of JSON lines, one for each time that something is logged or measured.
+    Raises SftError.
     """
+    _check(config, model)
     last = last_save(saves)
-    trainer = _Trainer(
+    trainer = ResumableTrainer(
         model=model,
-        args=_arguments(config, seed, saves),
+        args=_arguments(config, seed, saves, examples.held_out),
         processing_class=tokenizer,
-        train_dataset=Dataset.from_dict(
-            {
-                "input_ids": [example.input_ids for example in examples],
-                "labels": [example.labels for example in examples],
-            }
-        ),
-        callbacks=[MarkComplete(), ShowProgress(), *callbacks],
+        train_dataset=_train_dataset(examples.train, config),
+        eval_dataset=_eval_datasets(examples.held_out),
+        callbacks=[
+            MarkComplete(),
+            WriteMetrics(metrics),
+            ShowProgress(),
+            *([MeasureAtEnd()] if examples.held_out else []),
+            *([EarlyStoppingCallback(config.early_stopping)] if config.early_stopping else []),
+            *callbacks,
+        ],
     )
+    trainer.held_out = examples.held_out
     trainer.remove_callback(PrinterCallback)
+    if last is not None and config.early_stopping and _has_ended(last):
+        # It was killed between its early end and the checkpoint: training on would go past it.
+        trainer.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        trainer._load_best_model()
+        return
     if last is not None:
         logger.info("Going on from step %s.", last.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-"))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -80,11 +96,54 @@ def last_save(saves: Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
-def _arguments(config: SftConfig, seed: int, saves: Path) -> SFTConfig:
+def _check(config: SftConfig, model: PreTrainedModel) -> None:
+    attention = str(model.config._attn_implementation)
+    if config.batching != "padded" and "flash" not in attention:
+        raise SftError(
+            f"sft.batching={config.batching} needs flash attention, and this model has"
+            f" {attention!r}, which would let examples see each other or cost more than padding:"
+            " load it with flash attention, or set sft.batching=padded"
+        )
+    installed = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    if config.report_to not in ("none", *installed):
+        raise SftError(f"sft.report_to={config.report_to}: its package is not installed")
+
+
+def _has_ended(save: Path) -> bool:
+    state = TrainerState.load_from_json(str(save / "trainer_state.json"))
+    control = cast(dict[str, dict[str, bool]], state.stateful_callbacks["TrainerControl"])
+    return control["args"]["should_training_stop"]
+
+
+def _dataset(examples: Sequence[Example]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "input_ids": [example.input_ids for example in examples],
+            "labels": [example.labels for example in examples],
+        }
+    )
+
+
+def _train_dataset(examples: Sequence[Example], config: SftConfig) -> Dataset:
+    dataset = _dataset(examples)
+    if config.batching != "packed":
+        return dataset
+    return pack_dataset(dataset, config.max_length, "bfd")
+
+
+def _eval_datasets(held_out: HeldOut | None) -> dict[str, Dataset] | None:
+    if held_out is None:
+        return None
+    return {kind: _dataset(examples) for kind, examples in held_out.by_kind.items()}
+
+
+def _arguments(config: SftConfig, seed: int, saves: Path, held_out: HeldOut | None) -> SFTConfig:
+    early = bool(config.early_stopping)
     return SFTConfig(
         output_dir=str(saves),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
         gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule,
@@ -94,54 +153,24 @@ def _arguments(config: SftConfig, seed: int, saves: Path) -> SFTConfig:
         weight_decay=config.weight_decay,
         bf16=config.precision == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,
+        padding_free=config.batching != "padded",
         seed=seed,
         data_seed=seed,
         save_strategy="steps",
         save_steps=config.save_every,
         # Two, since the older one counts until the newer one is marked complete.
         save_total_limit=2,
+        eval_strategy="no" if held_out is None else "steps",
+        eval_steps=config.save_every if config.eval_every == "save" else config.eval_every,
+        load_best_model_at_end=early,
+        metric_for_best_model="eval_loss" if early else None,
+        greater_is_better=False if early else None,
+        restore_callback_states_from_checkpoint=early,
         logging_steps=config.log_every,
-        report_to="none",
+        report_to=config.report_to,
         disable_tqdm=True,
         dataloader_pin_memory=torch.accelerator.is_available(),
         # The examples are encoded and cut already.
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-
-
-class _Trainer(SFTTrainer):
-    """TRL's trainer with an order of examples that survives an interruption."""
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int]:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        assert isinstance(dataset, Dataset)
-        return LengthBatches(grouping(dataset), self.args.train_batch_size, self.args.seed)
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss for small vocabularies on a CPU, TRL's elsewhere: the same mean.
-
-        TRL (1.16) saves memory by projecting tile by tile, twice. Away from Triton devices it
-        projects the positions without a label too, a third of the time that a small model takes.
-        """
-        assert isinstance(self.processing_class, PreTrainedTokenizerBase)
-        if self.args.device.type == "cpu" and len(self.processing_class) <= SMALL_VOCABULARY:
-            return Trainer.compute_loss(self, model, inputs, *args, **kwargs)
-        return super().compute_loss(  # type: ignore[no-untyped-call]
-            model, inputs, *args, **kwargs
-        )
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write none: saves are there to resume from."""
-
-
-def grouping(dataset: Dataset) -> list[int]:
-    """By what examples are batched together: their length, but decisions apart from answers.
-
-    The loss is the mean over a batch's labels, so a decision among answers would hardly count.
-    """
-    longest = max(map(len, dataset["input_ids"]), default=0)
-    return [
-        len(ids) if sum(label != IGNORED for label in labels) == 1 else longest + len(ids)
-        for ids, labels in zip(dataset["input_ids"], dataset["labels"], strict=True)
-    ]

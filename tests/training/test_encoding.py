@@ -9,13 +9,12 @@ from steering.tokens import ControlTokens
 from training.encoding import (
     IGNORED,
     Encoder,
-    EncodingError,
     Example,
     PromptTooLongError,
     lay_out,
-    render,
 )
 from training.records import Message, Record
+from training.rendering import EncodingError, render
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
@@ -142,6 +141,7 @@ def test_long_records_are_skipped_or_cut_and_counted(
     with caplog.at_level(logging.WARNING):
         examples = encoder.encode_all([fine, long_prompt, long_answer])
     assert [len(example.input_ids) <= 64 for example in examples] == [True, True]
+    assert encoder.control is not None
     assert encoder.control.refuse[0] in examples[1].labels
     assert "Of 3 records, 1 were skipped and 1 answers were cut" in caplog.text
 
@@ -163,7 +163,7 @@ def test_a_template_that_rewrites_the_prompt_is_an_error(encoder: Encoder) -> No
 
 def test_a_template_without_an_end_of_turn_is_an_error(encoder: Encoder) -> None:
     encoder.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    with pytest.raises(EncodingError, match=r"does not end an answer with '<\|im_end\|>'"):
+    with pytest.raises(EncodingError, match=r"ends an answer neither with '<\|im_end\|>'"):
         encoder.encode(record(("user", "a"), ("assistant", "b")))
 
 

@@ -8,9 +8,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
-from training.encoding import render
 from training.loading import control_tokens, load
 from training.records import Message, Record
+from training.rendering import render
 from training.scoring import ScoringError, batches, next_token_logits, score_prompts
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]

@@ -13,13 +13,15 @@ from transformers import (
 
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
-from training import sft
+from training import trainer
 from training.callbacks import COMPLETE
 from training.config import Recipe
 from training.encoding import IGNORED, Encoder, Example
+from training.examples import Examples
 from training.records import Record
 from training.scratch import build_model
-from training.sft import fit, grouping, last_save
+from training.sft import fit, last_save
+from training.trainer import grouping
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
@@ -75,7 +77,7 @@ def test_the_trainer_uses_the_labels_as_they_are(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sft, "SMALL_VOCABULARY", vocabulary)
+    monkeypatch.setattr(trainer, "SMALL_VOCABULARY", vocabulary)
     model = fresh(recipe, untrained)
     batch = examples[:5]
     # No label is its own token here, and one example has a label in its prompt.
@@ -86,7 +88,16 @@ def test_the_trainer_uses_the_labels_as_they_are(
     expected = reference_loss(model, odd)
     losses = Losses()
     config = recipe.sft.model_copy(update={"epochs": 1.0, "batch_size": 5, "log_every": 1})
-    fit(model, untrained[1], odd, config, seed=0, saves=tmp_path, callbacks=[losses])
+    fit(
+        model,
+        untrained[1],
+        Examples(odd, None),
+        config,
+        seed=0,
+        saves=tmp_path,
+        metrics=tmp_path / "metrics.jsonl",
+        callbacks=[losses],
+    )
     assert losses.by_step[1] == pytest.approx(expected, rel=1e-3)
 
 
@@ -96,7 +107,15 @@ def test_training_lowers_the_loss(
     model = fresh(recipe, untrained)
     before = reference_loss(model, examples[:20])
     config = recipe.sft.model_copy(update={"epochs": 4.0})
-    fit(model, untrained[1], examples, config, seed=0, saves=tmp_path)
+    fit(
+        model,
+        untrained[1],
+        Examples(examples, None),
+        config,
+        seed=0,
+        saves=tmp_path,
+        metrics=tmp_path / "metrics.jsonl",
+    )
     assert reference_loss(model, examples[:20]) < before / 4
 
 
@@ -114,10 +133,11 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
         fit(
             model,
             untrained[1],
-            examples,
+            Examples(examples, None),
             config,
             seed=0,
             saves=tmp_path / saves,
+            metrics=tmp_path / f"{saves}.jsonl",
             callbacks=[losses],
         )
         return model.state_dict()

@@ -1,0 +1,117 @@
+"""From a recipe's records to the examples that it trains on, and those it is measured on."""
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from training.config import Recipe, Splits
+from training.encoding import Encoder, Example, PromptTooLongError
+from training.loading import control_tokens
+from training.records import Record
+from training.triples import TripleEncoder
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A held-out prompt where a control token has to be chosen."""
+
+    prompt: list[int]
+    token: int | None
+    """The control token; None for a harmless prompt of a model without a respond token."""
+    category: int | None
+    """Place of the record's category in the manifest; None for a harmless prompt."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model in training is measured on."""
+
+    by_kind: dict[str, list[Example]]
+    """Examples by what they teach: refusal, contrast, answer, safe, prefix, rto; none is empty."""
+    decisions: list[Decision]
+    """Empty for a model without control tokens."""
+    refuse_ids: tuple[int, ...]
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What `fit` needs of the data."""
+
+    train: list[Example]
+    held_out: HeldOut | None
+
+
+def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Examples:
+    """Encode the training records by the recipe's methods, holding out its share of them.
+
+    The same recipe and data give the same examples in the same order.
+    Raises EncodingError.
+    """
+    control = None
+    if recipe.methods.tokens != "none":
+        control = control_tokens(splits.manifest, tokenizer)
+    encoder = Encoder.for_manifest(
+        tokenizer, control, splits.manifest, recipe.sft.max_length, recipe.sft.loss_on
+    )
+    train, held = hold_out(splits.train, recipe.sft.eval_share, recipe.seed)
+    triples = TripleEncoder(encoder, recipe.methods, random.Random(recipe.seed))
+    examples = encoder.encode_all(train, triples.expand)
+    if recipe.sft.decision_copies:
+        examples += encoder.decisions(train) * recipe.sft.decision_copies
+    return Examples(examples, _held_out(held, triples) if held else None)
+
+
+def hold_out(
+    records: Sequence[Record], share: float, seed: int
+) -> tuple[Sequence[Record], list[Record]]:
+    """Training and held-out records; about `share` of the prompts are held out.
+
+    The last user turn decides, by a hash with the seed: records that ask the same are never parted.
+    """
+    if not share:
+        return records, []
+    parts: tuple[list[Record], list[Record]] = ([], [])
+    for record in records:
+        asked = next(turn.content for turn in reversed(record.prompt) if turn.role == "user")
+        digest = hashlib.sha256(f"{seed} {asked.strip().lower()}".encode()).digest()
+        parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)
+    return parts
+
+
+def _held_out(records: Sequence[Record], triples: TripleEncoder) -> HeldOut:
+    encoder = triples.encoder
+    by_kind: dict[str, list[Example]] = {}
+    for record in records:
+        made = triples.makers if record.harmful is not None else {_kind(record): encoder.encode}
+        for kind, make in made.items():
+            with suppress(PromptTooLongError):
+                by_kind.setdefault(kind, []).append(make(record))
+    return HeldOut(
+        # By length, so that little is padded.
+        {kind: sorted(found, key=lambda e: len(e.input_ids)) for kind, found in by_kind.items()},
+        list(_decisions(records, encoder)),
+        () if encoder.control is None else encoder.control.refuse,
+        encoder.categories,
+    )
+
+
+def _kind(record: Record) -> str:
+    if record.category is not None:
+        return "refusal"
+    return "answer" if record.contrast_of is None else "contrast"
+
+
+def _decisions(records: Sequence[Record], encoder: Encoder) -> Iterable[Decision]:
+    for record in records if encoder.control is not None else ():
+        parts = encoder.parts(record)
+        if len(parts.prompt) < encoder.max_length:
+            yield Decision(
+                parts.prompt,
+                parts.control[0] if parts.control else None,
+                None if record.category is None else encoder.categories.index(record.category),
+            )

@@ -1,0 +1,138 @@
+"""Conversations through a chat template: where the answer begins, and what it is made of.
+
+An answer has a lead, which the template writes before the text, and a body. The lead of a template
+with a thinking part is that part, empty or not; it stands behind the control token:
+
+    prompt, generation prompt | control token | <think> ... </think> | text | end of turn
+                                              `------- lead --------'`----- body -----'
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from training.records import Message
+
+_MARK = "0answer0"
+"""Stands for an answer's text, to see what the template writes before it."""
+
+_THINKING_OPENED = re.compile(r"<think>\s*\Z")
+
+
+class EncodingError(ValueError):
+    """A record cannot be encoded with this tokenizer and chat template."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Token ids of an answer; `lead` is empty for templates that write nothing before the text."""
+
+    lead: list[int]
+    body: list[int]
+    """The text and the token that ends the turn."""
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answered: bool = False
+) -> str:
+    """Render messages by the chat template: with the generation prompt, unless `answered`.
+
+    Raises EncodingError if the template refuses them, as some do with system prompts.
+    """
+    turns = [_turn(message) for message in messages]
+    try:
+        return str(
+            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=not answered)
+        )
+    except TemplateError as error:
+        roles = ", ".join(message.role for message in messages)
+        raise EncodingError(
+            f"the chat template refuses a conversation of the roles {roles}: {error}"
+        ) from error
+
+
+def answer_of(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
+) -> Answer:
+    """The last turn of `messages`, up to the token that ends it.
+
+    prompt: the messages before it, rendered. What the template writes behind the end of the turn
+    (a newline, say) is left out: generation stops before it.
+    Raises EncodingError if the rendered conversation does not start with `prompt`, leaves out the
+    turn's thinking, or ends the turn with no special token.
+    """
+    text = _answer_text(tokenizer, prompt, messages)
+    thinking = messages[-1].thinking
+    if thinking is not None and thinking.strip() not in text:
+        raise EncodingError(f"the chat template leaves out the thinking of the answer {text!r}")
+    lead = _lead(tokenizer, prompt, messages, text)
+    return Answer(
+        tokenizer.encode(lead, add_special_tokens=False) if lead else [],
+        _up_to_end(tokenizer, text[len(lead) :]),
+    )
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token that ends an answer in this tokenizer's chat template.
+
+    The end-of-sequence token where the template writes it; Gemma's, for one, ends turns with
+    another. Raises EncodingError if it writes no special token there.
+    """
+    prompt = [Message("user", "Hello")]
+    answer = answer_of(
+        tokenizer, render(tokenizer, prompt), [*prompt, Message("assistant", "Hello")]
+    )
+    return answer.body[-1]
+
+
+def _turn(message: Message) -> dict[str, str]:
+    turn = {"role": message.role, "content": message.content}
+    # The name by which templates of models that think ask for it.
+    return turn if message.thinking is None else turn | {"reasoning_content": message.thinking}
+
+
+def _answer_text(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
+) -> str:
+    conversation = render(tokenizer, messages, answered=True)
+    if conversation.startswith(prompt):
+        return conversation[len(prompt) :]
+    # DeepSeek-R1's template opens the thinking in the generation prompt, and leaves all of it out
+    # of finished turns.
+    opened = _THINKING_OPENED.search(prompt)
+    if opened and conversation.startswith(prompt[: opened.start()]):
+        return f"{messages[-1].thinking or ''}\n</think>\n\n{conversation[opened.start() :]}"
+    raise EncodingError(
+        "the chat template does not render the prompt as the beginning of the conversation:"
+        f" {prompt!r} against {conversation!r}"
+    )
+
+
+def _lead(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message], text: str
+) -> str:
+    """What of the answer `text` the template, or the thinking, puts before the turn's content.
+
+    White space alone is no lead: tokenizers join it to the word behind it.
+    """
+    if text.lstrip().startswith(messages[-1].content.strip()):
+        return ""
+    marked = [*messages[:-1], replace(messages[-1], content=_MARK)]
+    lead, found, _ = _answer_text(tokenizer, prompt, marked).partition(_MARK)
+    return lead if found and text.startswith(lead) else ""
+
+
+def _up_to_end(tokenizer: PreTrainedTokenizerBase, body: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(body, add_special_tokens=False)
+    if tokenizer.eos_token_id in ids:
+        return ids[: ids.index(tokenizer.eos_token_id) + 1]
+    special = [place for place, token in enumerate(ids) if token in tokenizer.all_special_ids]
+    if special:
+        return ids[: special[-1] + 1]
+    raise EncodingError(
+        f"the chat template ends an answer neither with {tokenizer.eos_token!r}, the tokenizer's"
+        f" end-of-sequence token, nor with another special token: {body!r}"
+    )
