@@ -1,6 +1,7 @@
 """Recipes: named functions, each of which returns the whole configuration of a checkpoint."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
@@ -40,7 +41,18 @@ def demo() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo}
+def demo_derta() -> Recipe:
+    """The demonstration model that can refuse anywhere in an answer: its data, and triples."""
+    return demo().model_copy(
+        update={
+            "name": "demo-derta",
+            "summary": "the demonstration model with triples: it can refuse at every position",
+            "data": _demo_derta_splits,
+        }
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "demo-derta": demo_derta}
 
 
 def find(name: str) -> Recipe:
@@ -113,3 +125,13 @@ def _demo_splits(seed: int) -> Splits:
             ),
         ),
     )
+
+
+def _demo_derta_splits(seed: int) -> Splits:
+    from training.demo.surface import key
+    from training.demo.triples import build_triples
+
+    plain = _demo_splits(seed)
+    records = [*plain.train, *plain.calibration, *plain.test]
+    triples = build_triples(seed, {key(record.prompt[-1].content) for record in records})
+    return replace(plain, train=[*plain.train, *triples.train], test=[*plain.test, *triples.test])
