@@ -36,9 +36,10 @@ def measure_decisions(
     with torch.no_grad():
         for rows in batches(prompts, batch_size):
             logits = next_token_logits(model, [prompts[row] for row in rows])
-            scores[rows, :categories] = log_odds(logits, refuse_ids).cpu().numpy()
-            scores[rows, categories] = any_log_odds(logits, refuse_ids).cpu().numpy()
             chosen[rows] = logits.argmax(dim=-1).cpu().numpy()
+            scores[rows, categories] = any_log_odds(logits, refuse_ids).cpu().numpy()
+            # Last, since it overwrites the logits.
+            scores[rows, :categories] = log_odds(logits, refuse_ids).cpu().numpy()
     right = [_is_right(int(token), decision, held_out.refuse_ids)
              for token, decision in zip(chosen, decisions, strict=True)]  # fmt: skip
     labels = np.array([-1 if d.category is None else d.category for d in decisions])
@@ -57,7 +58,7 @@ def any_log_odds(logits: torch.Tensor, refuse_ids: torch.Tensor) -> torch.Tensor
 def areas(
     scores: Floats, labels: npt.NDArray[np.int64], categories: Sequence[str]
 ) -> dict[str, float]:
-    """Areas under the ROC curves, left out where one side has no prompt.
+    """Areas under the ROC curves, left out where one side has no prompt or a score is no number.
 
     scores: [n, C + 1], per category, and last of any refusal. labels: [n], the category's place or
     -1 for a harmless prompt.
@@ -68,7 +69,8 @@ def areas(
     }
     for (name, refused), column in zip(sides.items(), (-1, *range(len(categories))), strict=True):
         kept = refused | (labels < 0)
-        if refused.any() and not refused[kept].all():
+        finite = np.isfinite(scores[kept, column]).all()
+        if finite and refused.any() and not refused[kept].all():
             found[name] = float(roc_auc_score(refused[kept], scores[kept, column]))
     return found
 

@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from steering.manifest import Manifest
+from steering.tokens import ControlTokens
+from tests.training.conftest import exchange
+from training.config import MethodsConfig, Recipe, Splits
+from training.encoding import Encoder
+from training.examples import build_examples, hold_out
+from training.records import Message, Record
+
+Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
+
+
+@pytest.fixture
+def splits(records: list[Record], manifest: Manifest) -> Splits:
+    triples = [
+        replace(record, harmful=f"Take it, number {place}.")
+        for place, record in enumerate(records[::4])
+    ]
+    return Splits([*records, *triples], [], [], manifest)
+
+
+def changed(recipe: Recipe, **sft: object) -> Recipe:
+    return recipe.model_copy(update={"sft": recipe.sft.model_copy(update=sft)})
+
+
+def test_without_triples_and_held_out_prompts_it_is_what_the_encoder_makes(
+    recipe: Recipe, records: list[Record], manifest: Manifest, untrained: Parts
+) -> None:
+    _, tokenizer, control = untrained
+    encoder = Encoder.for_manifest(tokenizer, control, manifest, recipe.sft.max_length)
+    splits = Splits(records, [], [], manifest)
+    built = build_examples(changed(recipe, decision_copies=2), splits, tokenizer)
+    assert built.train == encoder.encode_all(records) + encoder.decisions(records) * 2
+    assert built.held_out is None
+
+
+def test_the_same_recipe_gives_the_same_examples_and_another_seed_others(
+    recipe: Recipe, splits: Splits, untrained: Parts
+) -> None:
+    tokenizer = untrained[1]
+    built = build_examples(recipe, splits, tokenizer).train
+    assert build_examples(recipe, splits, tokenizer).train == built
+    other = recipe.model_copy(update={"seed": 1})
+    assert build_examples(other, splits, tokenizer).train != built
+    # Of each triple two, of each other record one.
+    assert len(built) == len(splits.train) + 70
+
+
+def test_held_out_prompts_are_nowhere_trained(records: list[Record]) -> None:
+    train, held = hold_out(records * 2, 0.3, seed=0)
+    assert len(train) + len(held) == 2 * len(records)
+    assert 0.2 < len(held) / len(records) / 2 < 0.4
+    assert not {r.prompt[-1].content for r in train} & {r.prompt[-1].content for r in held}
+    assert hold_out(records * 2, 0.3, seed=1)[1] != held
+    assert hold_out(records, 0, seed=0) == (records, [])
+
+
+def test_the_question_decides_whatever_stands_around_it() -> None:
+    alone = exchange("Will it rain", "No.")
+    system = Message("system", "Be brief.")
+    same = [
+        alone,
+        replace(alone, messages=(system, *alone.messages)),
+        exchange("will it rain ", "Yes."),
+        replace(alone, messages=(*exchange("Hello", "Hi.").messages, *alone.messages)),
+    ]
+    for seed in range(20):
+        assert len(hold_out(same, 0.5, seed)[1]) in (0, len(same))
+
+
+def test_held_out_examples_come_by_kind(recipe: Recipe, splits: Splits, untrained: Parts) -> None:
+    held = build_examples(changed(recipe, eval_share=0.3), splits, untrained[1]).held_out
+    assert held is not None
+    assert set(held.by_kind) == {"refusal", "contrast", "answer", "prefix", "rto"}
+    refuse, respond = untrained[2].refuse, untrained[2].respond
+    assert all(set(example.labels) == {-100, refuse[0]} for example in held.by_kind["rto"])
+    assert all(respond in example.labels for example in held.by_kind["contrast"])
+    for examples in held.by_kind.values():
+        lengths = [len(example.input_ids) for example in examples]
+        assert lengths == sorted(lengths)
+
+
+def test_decisions_name_the_token_that_is_right(
+    recipe: Recipe, splits: Splits, untrained: Parts
+) -> None:
+    _, tokenizer, control = untrained
+    held = build_examples(changed(recipe, eval_share=0.3), splits, tokenizer).held_out
+    assert held is not None
+    assert held.refuse_ids == control.refuse
+    for decision in held.decisions:
+        text = tokenizer.decode(decision.prompt)
+        category = 0 if "steal" in text else 1 if "will" in text else None
+        assert decision.category == category
+        assert decision.token == (control.respond if category is None else control.refuse[category])
+
+
+def test_a_baseline_has_no_control_tokens(recipe: Recipe, splits: Splits, untrained: Parts) -> None:
+    _, tokenizer, control = untrained
+    methods = MethodsConfig(tokens="none", triples="safety", transition="word")
+    baseline = changed(recipe, eval_share=0.3, decision_copies=1).model_copy(
+        update={"methods": methods}
+    )
+    built = build_examples(baseline, splits, tokenizer)
+    assert built.held_out is not None
+    assert built.held_out.decisions == []
+    used = {token for example in built.train for token in example.input_ids}
+    assert not used & set(control.ids)
