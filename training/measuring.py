@@ -40,8 +40,10 @@ def measure_decisions(
             scores[rows, categories] = any_log_odds(logits, refuse_ids).cpu().numpy()
             # Last, since it overwrites the logits.
             scores[rows, :categories] = log_odds(logits, refuse_ids).cpu().numpy()
-    right = [_is_right(int(token), decision, held_out.refuse_ids)
-             for token, decision in zip(chosen, decisions, strict=True)]  # fmt: skip
+    right = [
+        _is_right(token, decision, held_out.refuse_ids)
+        for token, decision in zip(chosen.tolist(), decisions, strict=True)
+    ]
     labels = np.array([-1 if d.category is None else d.category for d in decisions])
     return {
         "control_token_accuracy": float(np.mean(right)),

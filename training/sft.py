@@ -151,6 +151,8 @@ def _arguments(config: SftConfig, seed: int, saves: Path, held_out: HeldOut | No
         warmup_steps=config.warmup,
         adam_beta2=config.adam_beta2,
         weight_decay=config.weight_decay,
+        # transformers asks for a GPU that can do bfloat16, unless it is told that there is none.
+        use_cpu=not torch.accelerator.is_available(),
         bf16=config.precision == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,
         padding_free=config.batching != "padded",

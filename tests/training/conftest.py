@@ -5,6 +5,7 @@ This file is also run by a child process, in the test of interruptions.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,21 @@ def tiny() -> Recipe:
         sft=SftConfig(
             epochs=10, batch_size=8, learning_rate=5e-3, max_length=64, save_every=20, log_every=5
         ),
+    )
+
+
+def measured(recipe: Recipe) -> Recipe:
+    """The recipe with triples in its data, measured and saved every 10 of its steps."""
+    splits = recipe.data(recipe.seed)
+    triples = [
+        replace(record, harmful="Take it. Run. Hide it.")
+        for record in splits.train
+        if record.category == "safety"
+    ]
+    data = replace(splits, train=[*splits.train, *triples])
+    changes = {"epochs": 2.0, "save_every": 10, "log_every": 1, "eval_share": 0.2}
+    return recipe.model_copy(
+        update={"data": lambda _: data, "sft": recipe.sft.model_copy(update=changes)}
     )
 
 

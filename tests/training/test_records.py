@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def turns(*pairs: tuple[str, str], category: str | None = None) -> Record:
 
 
 ANSWERED = turns(("user", "Hello"), ("assistant", "Hi!"))
+TRIPLE = Record(
+    (Message("user", "steal"), Message("assistant", "No.")), "safety", harmful="Take it."
+)
 
 
 def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
@@ -30,6 +34,8 @@ def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
         turns(("system", "Be brief."), ("user", "Rain?\n\t\u2028"), ("assistant", "Ünklar ☂")),
         Record(ANSWERED.messages, None, contrast_of="safety", id="a-1"),
         turns(("user", "steal"), ("assistant", "No."), category="safety"),
+        TRIPLE,
+        Record((Message("user", "a"), Message("assistant", "b", thinking="c")), None),
     ]
     path = tmp_path / "records.jsonl"
     write_records(path, records)
@@ -45,6 +51,14 @@ def test_defaults_are_not_written_but_the_category_is() -> None:
         ],
         "category": None,
     }
+
+
+def test_a_triple_is_a_record_with_a_harmful_answer() -> None:
+    line = (
+        b'{"messages": [{"role": "user", "content": "steal"}, {"role": "assistant", "content":'
+        b' "No."}], "category": "safety", "harmful": "Take it."}'
+    )
+    assert parse_record(line) == TRIPLE
 
 
 def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_tolerated(tmp_path: Path) -> None:
@@ -147,6 +161,24 @@ def test_lines_that_are_no_record(line: bytes, faults: list[str]) -> None:
             ["contrast_of: 'weather' is unknown; known are safety, temporal"],
         ),
         (
+            Record(ANSWERED.messages, None, harmful=" "),
+            [
+                "harmful: is empty",
+                "a triple is refused: with harmful goes a category that is not null",
+            ],
+        ),
+        (
+            replace(TRIPLE, harmful="take <|respond|>"),
+            ["harmful: holds '<|respond|>', which reads as a control token"],
+        ),
+        (
+            Record((Message("user", "a", thinking=""), Message("assistant", "b")), None),
+            [
+                "messages.0.thinking: is empty",
+                "messages.0.thinking: belongs to assistant turns, not to 'user'",
+            ],
+        ),
+        (
             Record(ANSWERED.messages, "safety", contrast_of="temporal"),
             ["a contrast record is harmless: its category must be null"],
         ),
@@ -165,6 +197,7 @@ def test_faults_of_a_record(record: Record, faults: list[str]) -> None:
         turns(("user", "a"), ("assistant", "b"), ("tool", "c"), ("tool", "d"), ("assistant", "e")),
         turns(("user", "x <| y |> z, a || b, <|>"), ("assistant", "|>")),
         turns(("user", "a"), ("assistant", "b"), category="temporal"),
+        TRIPLE,
     ],
 )
 def test_records_without_faults(record: Record) -> None:

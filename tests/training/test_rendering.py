@@ -89,7 +89,7 @@ def test_earlier_turns_and_system_prompts_are_part_of_the_prompt(encoder: Encode
     encoder.tokenizer.chat_template = WRITES_THINKING
     turns = [("system", "Be brief."), ("user", "a"), ("assistant", "b"), ("user", "c")]
     record = Record((*(Message(*turn) for turn in turns), Message("assistant", "d")), "temporal")
-    text = encoder.tokenizer.decode(encoder.encode(record).input_ids)
+    text = str(encoder.tokenizer.decode(encoder.encode(record).input_ids))
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\na<|im_end|>")
     assert text.endswith("assistant\n<|refuse:temporal|><think>\n\n</think>\n\nd<|im_end|>")
     assert text.count("<|refuse:temporal|>") == 1

@@ -9,15 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from transformers import GenerationConfig, TrainerCallback
 
 from steering.manifest import Manifest
-from training.config import Recipe, Splits
+from tests.training.conftest import measured
+from training import calibrate
+from training.config import MethodsConfig, Recipe, Splits
 from training.loading import control_tokens, load
 from training.records import Message, Record, RecordError, read_records
-from training.run import RunError, is_finished, train
+from training.run import METRICS, RunError, is_finished, train
 
+KILLED_CHILD = """
+import os, runpy, signal, sys
+from pathlib import Path
+from transformers import TrainerCallback
+from training.run import train
+
+class Kill(TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+tests = runpy.run_path(sys.argv[1])
+train(tests["measured"](tests["tiny"]()), Path(sys.argv[2]), callbacks=[Kill()])
+"""
 CHILD = """
 import runpy, sys
 from training import cli, recipes
@@ -35,6 +52,11 @@ class StopAt(TrainerCallback):
     def on_step_end(self, *event: Any, **_: Any) -> None:
         if event[1].global_step == self._step:
             raise KeyboardInterrupt
+
+
+def metrics_of(checkpoint: Path) -> list[dict[str, Any]]:
+    lines = (checkpoint / METRICS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def quick(recipe: Recipe, **changes: Any) -> Recipe:
@@ -63,6 +85,8 @@ def test_a_finished_checkpoint_meets_the_contract(finished: Path, recipe: Recipe
     assert calibration == list(splits.calibration)
     assert read_records(finished / "prompts" / "test.jsonl", "calibration") == list(splits.test)
     assert not finished.with_name("tiny.part").exists()
+    losses = [line["loss"] for line in metrics_of(finished) if "loss" in line]
+    assert losses[-1] < losses[0]
 
 
 def test_an_interrupted_run_goes_on(
@@ -206,3 +230,73 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path) -> None:
     assert "Going on from step" in again.stderr
     assert f"demur-calibrate {output} {output}/prompts/calibration.jsonl" in again.stdout
     assert is_finished(output)
+
+
+def test_a_killed_run_goes_on_along_the_same_loss_curve(recipe: Recipe, tmp_path: Path) -> None:
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    train(measured(recipe), straight)
+    expected = metrics_of(straight)
+    conftest = Path(__file__).with_name("conftest.py")
+    # Between two saves of the first epoch, and in the second epoch.
+    for step in ("17", "31"):
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED_CHILD, str(conftest), str(killed), step],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert child.returncode == -signal.SIGKILL, child.stderr
+        assert not killed.exists()
+    assert [save.name for save in killed.with_name("killed.part").glob("saves/*")]
+    train(measured(recipe), killed)
+    found = metrics_of(killed)
+    curve = [(line["step"], line["loss"]) for line in expected if "loss" in line]
+    assert [step for step, _ in curve] == list(range(1, len(curve) + 1))
+    assert len(curve) > 31
+    # The same steps in the same order, none twice, and the same measurements between them.
+    assert [line["step"] for line in found] == [line["step"] for line in expected]
+    for before, after in zip(expected, found, strict=True):
+        for name in before.keys() & {"loss", "eval_loss", "eval_loss_rto", "eval_auc"}:
+            assert after[name] == pytest.approx(before[name], rel=1e-4)
+    for name, weight in load_file(straight / "model.safetensors").items():
+        again = load_file(killed / "model.safetensors")[name]
+        torch.testing.assert_close(again, weight, rtol=1e-4, atol=1e-5)
+
+
+def with_methods(recipe: Recipe, **settings: Any) -> Recipe:
+    splits = recipe.data(0)
+    triples = [
+        replace(record, harmful="Take it. Run. Hide it.")
+        for record in splits.train
+        if record.category
+    ]
+    changed = with_data(quick(recipe), train=[*splits.train, *triples])
+    return changed.model_copy(update={"methods": MethodsConfig.model_validate(settings)})
+
+
+def test_a_checkpoint_says_where_it_was_trained_to_refuse(recipe: Recipe, tmp_path: Path) -> None:
+    train(with_methods(recipe), tmp_path / "derta")
+    assert Manifest.load(tmp_path / "derta").scopes == ("first_token", "every_token")
+    train(with_methods(recipe, triples="prefix", tokens="shared"), tmp_path / "recaug")
+    assert Manifest.load(tmp_path / "recaug").scopes == ("first_token",)
+    assert Manifest.load(tmp_path / "recaug").tokens == ("<|respond|>", "<|refuse|>")
+
+
+def test_a_baseline_cannot_be_calibrated(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "vanilla"
+    train(with_methods(recipe, tokens="none", triples="safety", transition="word"), output)
+    assert Manifest.load(output).scopes == ()
+    assert calibrate.main([str(output), str(output / "prompts" / "calibration.jsonl")]) == 1
+    assert "has no trained control tokens" in capsys.readouterr().err
+
+
+def test_other_methods_start_anew(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="training")
+    with pytest.raises(KeyboardInterrupt):
+        train(with_methods(recipe), tmp_path / "out", callbacks=[StopAt(3)])
+    train(with_methods(recipe, triples="rto"), tmp_path / "out")
+    assert "had other settings or data: starting anew" in caplog.text

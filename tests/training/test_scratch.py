@@ -47,6 +47,12 @@ def test_texts_of_a_record_include_the_roles() -> None:
     assert list(texts_of([record])) == ["user\n", "a", "assistant\n", "b"]
 
 
+def test_texts_of_a_record_include_thinking_and_harmful_answers() -> None:
+    turns = (Message("user", "a"), Message("assistant", "b", thinking="c"))
+    texts = list(texts_of([Record(turns, "safety", harmful="d")]))
+    assert texts == ["user\n", "a", "assistant\n", "b", "c", "d"]
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_model_has_the_sizes_asked_for(tied: bool) -> None:
     tokenizer = train_tokenizer(TEXTS, SMALL)

@@ -134,7 +134,7 @@ def test_the_paper_s_own_form_has_no_control_tokens(untrained: Parts) -> None:
     harmful = tokenizer.encode(str(TRIPLE.harmful))
     assert shown(tokenizer, encoder.rto(TRIPLE)) == (HEAD, ["will"] * (len(harmful) + 1))
     before, labels = shown(tokenizer, encoder.prefix(TRIPLE))
-    assert before == HEAD + tokenizer.decode(harmful[:2])
+    assert before == f"{HEAD}{tokenizer.decode(harmful[:2])}"
     assert "".join(labels) == "No, never.<|im_end|>"
 
 
