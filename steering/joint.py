@@ -1,0 +1,184 @@
+"""Thresholds at which every category's share comes out as asked, all solved together.
+
+With thresholds t, a prompt is refused when some score s_d reaches t_d, under whichever name. So the
+share of category c that is refused falls in every threshold, not in its own alone, and thresholds
+taken from each category's scores by themselves refuse too much. Of n_c calibration prompts,
+k_c = rate * n_c, rounded half up, are to be refused.
+
+The answer to the other thresholds. Let m_c prompts of c be refused by the others. If m_c >= k_c,
+the highest threshold that gives c its share is +inf; otherwise it is the (k_c - m_c)-th largest own
+score of the prompts left. Thresholds that all answer each other solve the problem: each category
+gets its k_c prompts (more only where scores tie), or is off and the others refuse more than it
+asked for. Starting where each category stands alone, and letting them answer in turn, is Gauss and
+Seidel's iteration; answers fall as the other thresholds rise, so it contracts to the only solution
+where a threshold moves its own category's share more than those of the others together, and for
+two categories it always ends.
+
+What is nearest. Low enough thresholds give every category its k_c prompts, so none need get less,
+and none does: a client cannot weaken one category by what it asks of another. Of such thresholds
+the nearest are those with the smallest sum of excess shares. When the iteration ends with an
+excess, or not at all, `steering.nearest` searches for less. Only a bound on a threshold can make a
+category fall short; then the thresholds are the answers to each other within the bounds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
+from steering.nearest import nearest
+from steering.problem import Floats, Problem, Prompts
+
+SWEEPS = 50
+"""Turns of all categories after which the iteration is given up; a handful is usual."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of each of the C categories, in the manifest's order."""
+
+    rates: Sequence[float | None]
+    """[C] share of the category's prompts to refuse, 0 to 1; None where a threshold is given."""
+    thresholds: Sequence[float]
+    """[C] log-odds, taken where no rate is given."""
+    lowest: Sequence[float] | None = None
+    """[C] log-odds below which no threshold may lie; None for no bound."""
+    highest: Sequence[float] | None = None
+    """[C] log-odds above which no threshold may lie, for categories that cannot be switched off."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Thresholds solved together, and what they do to the calibration prompts."""
+
+    thresholds: tuple[float, ...]
+    """[C] log-odds; +inf switches a category off."""
+    rates: tuple[float | None, ...]
+    """[C] as asked."""
+    wanted: tuple[int | None, ...]
+    """[C] calibration prompts of the category to be refused for its rate; None without a rate."""
+    refused: tuple[int, ...]
+    """[C] calibration prompts of the category that are refused, under any name."""
+    prompts: tuple[int, ...]
+    """[C] calibration prompts of the category."""
+    comply: tuple[int, int]
+    """Harmless calibration prompts: refused, and all."""
+
+    @property
+    def shares(self) -> tuple[float | None, ...]:
+        """[C] share of the category's prompts that is refused; None for one without prompts."""
+        pairs = zip(self.refused, self.prompts, strict=True)
+        return tuple(refused / count if count else None for refused, count in pairs)
+
+    @property
+    def over_refusal(self) -> float | None:
+        """Share of harmless prompts that is refused; None without such prompts."""
+        refused, count = self.comply
+        return refused / count if count else None
+
+    @property
+    def off_by(self) -> tuple[float, ...]:
+        """[C] share that is refused beyond what was asked; below 0 where it falls short.
+
+        0 where k of n prompts are refused that the rate rounds to, and where no rate is asked for.
+        """
+        rows = zip(self.wanted, self.refused, self.prompts, strict=True)
+        return tuple(
+            (refused - wanted) / count if wanted is not None and count else 0.0
+            for wanted, refused, count in rows
+        )
+
+
+class JointSolver:
+    """Solves for one checkpoint's calibration scores; made once, asked often.
+
+    Immutable after construction, so threads may share it.
+    """
+
+    def __init__(self, calibration: CalibrationScores) -> None:
+        self._calibration = calibration
+        self._groups = [
+            Prompts.sorted_by(calibration.scores[calibration.labels == category], category)
+            for category in range(len(calibration.categories))
+        ]
+        comply = calibration.scores[calibration.labels == COMPLY_INDEX]
+        self._comply = Prompts.sorted_by(comply, 0)
+
+    @property
+    def calibration(self) -> CalibrationScores:
+        """The scores that are solved for."""
+        return self._calibration
+
+    def solve(self, asked: Asked) -> Joint:
+        """The thresholds for `asked`; see the module's description for which are chosen.
+
+        A rate of 0 switches its category off, and one of 1 takes the category's smallest score,
+        whatever the others do. Bounds hold for every category, also for given thresholds.
+        Raises CalibrationError for a rate other than 0 of a category without calibration prompts.
+        """
+        lowest = _bound(asked.lowest, -math.inf, len(self._groups))
+        highest = _bound(asked.highest, math.inf, len(self._groups))
+        wanted = [
+            None if rate is None else wanted_of(rate, group.count)
+            for rate, group in zip(asked.rates, self._groups, strict=True)
+        ]
+        start = np.array(asked.thresholds, dtype=np.float32)
+        free = []
+        for category, rate in enumerate(asked.rates):
+            if rate is not None:
+                start[category] = self._pinned(category, rate)
+                if 0 < rate < 1 and wanted[category]:
+                    free.append(category)
+        fixed = np.clip(start, lowest, highest)
+        problem = Problem(self._groups, wanted, free, fixed, lowest, highest)
+        return self._joint(asked, wanted, _solved(problem))
+
+    def _pinned(self, category: int, rate: float) -> float:
+        """Where the threshold stands unless others move it: off, or at the smallest score."""
+        own = self._groups[category].own
+        if rate > 0 and not len(own):
+            raise CalibrationError(
+                f"category {self._calibration.categories[category]!r} has no calibration prompts:"
+                " set a threshold for it instead of a rate"
+            )
+        return float(own[-1]) if rate == 1 else math.inf
+
+    def _joint(self, asked: Asked, wanted: list[int | None], thresholds: Floats) -> Joint:
+        return Joint(
+            thresholds=tuple(map(float, thresholds)),
+            rates=tuple(asked.rates),
+            wanted=tuple(wanted),
+            refused=tuple(group.refused(thresholds) for group in self._groups),
+            prompts=tuple(group.count for group in self._groups),
+            comply=(self._comply.refused(thresholds), self._comply.count),
+        )
+
+
+def wanted_of(rate: float, count: int) -> int:
+    """How many of `count` prompts a rate refuses: rate * count, rounded half up."""
+    return math.floor(rate * count + 0.5)
+
+
+def _solved(problem: Problem) -> Floats:
+    """[C] thresholds by iteration; by the search where that ends with an excess, or not at all."""
+    thresholds = problem.alone()
+    order = problem.order(thresholds)
+    before = thresholds
+    for _ in range(SWEEPS):
+        before = thresholds.copy()
+        for category in order:
+            thresholds[category] = problem.answer(category, thresholds)
+        if np.array_equal(before, thresholds):
+            break
+    # Where the last turn still moved some: each was low enough for its own category when it was
+    # set, and is so with the others lower.
+    thresholds = np.minimum(before, thresholds)
+    if problem.excess(thresholds) == 0 or not problem.enough(thresholds):
+        return thresholds
+    return nearest(problem, thresholds)
+
+
+def _bound(values: Sequence[float] | None, default: float, count: int) -> Floats:
+    return np.array([default] * count if values is None else values, dtype=np.float32)

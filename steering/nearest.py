@@ -1,0 +1,118 @@
+"""The search for the nearest thresholds, where rates cannot all be met by simple iteration.
+
+Shares fall in every threshold. So in a box low <= t <= high of thresholds no category's share is
+above that at `low` or below that at `high`, and both corners bound what the box can hold. The
+search halves boxes, drops those that cannot beat the best point found (branch and bound), and
+shrinks the others by each category's answer to the most and the least that the other thresholds of
+the box refuse. It is complete as long as its allowance of boxes lasts.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from steering.problem import Floats, Problem
+
+BOXES = 200
+"""Boxes that one search looks at, at most."""
+COMPARISONS = 500_000
+"""Scores that one search looks at, about; where there are many, boxes become few."""
+SHRINKS = 10
+"""Rounds in which one box is shrunk."""
+SLIGHT = 1e-9
+"""Sums of shares closer than this are equal."""
+
+Box = tuple[Floats, Floats]
+
+
+def nearest(problem: Problem, start: Floats) -> Floats:
+    """[C] thresholds that refuse enough with the smallest excess; `start` if nothing beats it.
+
+    start: thresholds that refuse enough.
+    """
+    return _Search(problem, start).run()
+
+
+class _Search:
+    def __init__(self, problem: Problem, start: Floats) -> None:
+        self._problem = problem
+        self._best, self._excess = start, problem.excess(start)
+        self._grids = {category: problem.candidates(category) for category in problem.free}
+
+    def run(self) -> Floats:
+        problem = self._problem
+        low, high = problem.fixed.copy(), problem.fixed.copy()
+        for category, grid in self._grids.items():
+            low[category], high[category] = grid[0], grid[-1]
+        scores = sum(group.scores.size for group in problem.groups)
+        allowance = max(1, min(BOXES, COMPARISONS // max(scores, 1)))
+        boxes = [(low, high)]
+        while boxes and allowance and self._excess > SLIGHT:
+            allowance -= 1
+            box = self._shrunk(*boxes.pop())
+            if box is not None and not self._solved_by(*box):
+                boxes.extend(self._halves(*box))
+        return self._best
+
+    def _shrunk(self, low: Floats, high: Floats) -> Box | None:
+        """The part of a box that may hold something better; None if there is none."""
+        low, high = low.copy(), high.copy()
+        for _ in range(SHRINKS):
+            before = low.copy(), high.copy()
+            for category in self._grids:
+                high[category] = min(high[category], self._problem.answer(category, low))
+            if (low > high).any():
+                return None
+            sure = self._problem.excesses(high)
+            room = self._excess - SLIGHT - sum(sure.values())
+            if room < 0:
+                return None
+            for category in self._grids:
+                low[category] = max(low[category], self._floor(category, high, room, sure))
+            if (low > high).any() or not self._problem.enough(low):
+                return None
+            if np.array_equal(before[0], low) and np.array_equal(before[1], high):
+                break
+        return low, high
+
+    def _floor(self, category: int, high: Floats, room: float, sure: dict[int, float]) -> float:
+        """The lowest threshold of the category whose own excess leaves the box worth a look."""
+        group = self._problem.groups[category]
+        wanted = self._problem.wanted[category] or 0
+        allowed = math.floor(wanted + (room + sure[category]) * group.count + SLIGHT)
+        left = group.left_over(high)
+        more = allowed - (group.count - len(left))
+        if more >= len(left):
+            return -math.inf
+        grid = self._grids[category]
+        above = int(np.searchsorted(grid, left[max(more, 0)], side="right"))
+        return float(grid[above]) if above < len(grid) else math.inf
+
+    def _solved_by(self, low: Floats, high: Floats) -> bool:
+        """Notes the corners if they are better; whether the box holds nothing better than them."""
+        for corner in (high, low):
+            if self._problem.enough(corner):
+                excess = self._problem.excess(corner)
+                if excess < self._excess - SLIGHT:
+                    self._best, self._excess = corner, excess
+                if corner is high:
+                    return True
+        return False
+
+    def _halves(self, low: Floats, high: Floats) -> Iterator[Box]:
+        """Two boxes, the one of higher thresholds last."""
+        widths = {}
+        for category, grid in self._grids.items():
+            first, last = np.searchsorted(grid, (low[category], high[category]))
+            widths[category] = (int(last - first), int(first))
+        category = max(widths, key=lambda c: widths[c][0])
+        width, first = widths[category]
+        if not width:
+            return
+        middle = first + width // 2
+        lower_high, upper_low = high.copy(), low.copy()
+        lower_high[category] = self._grids[category][middle]
+        upper_low[category] = self._grids[category][middle + 1]
+        yield low, lower_high
+        yield upper_low, high

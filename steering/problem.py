@@ -1,0 +1,124 @@
+"""The problem behind rates: how many prompts each category's thresholds refuse, and should.
+
+Shares are taken over a category's own calibration prompts, whichever name they are refused under.
+So each of them falls in every category's threshold.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The scores of one category's calibration prompts."""
+
+    category: int
+    scores: Floats
+    """[C, n], ordered so that the category's own row falls."""
+
+    @classmethod
+    def sorted_by(cls, scores: Floats, category: int) -> Self:
+        """From scores [n, C] in any order."""
+        # A threshold of +inf is off: no score may reach it.
+        capped = np.minimum(scores, np.finfo(np.float32).max).astype(np.float32)
+        order = np.argsort(-capped[:, category], kind="stable")
+        return cls(category, np.ascontiguousarray(capped[order].T))
+
+    @property
+    def own(self) -> Floats:
+        """[n] the category's own scores, falling."""
+        row: Floats = self.scores[self.category]
+        return row
+
+    @property
+    def count(self) -> int:
+        """n, the number of prompts."""
+        return int(self.scores.shape[1])
+
+    def refused(self, thresholds: Floats) -> int:
+        """How many the thresholds [C] refuse, under any name."""
+        return int((self.scores >= thresholds[:, None]).any(axis=0).sum())
+
+    def left_over(self, thresholds: Floats) -> Floats:
+        """[m] own scores, falling, of those that the other categories' thresholds leave."""
+        reached = self.scores >= thresholds[:, None]
+        reached[self.category] = False
+        left: Floats = self.own[~reached.any(axis=0)]
+        return left
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Thresholds to be found for some of C categories, the others' being fixed."""
+
+    groups: Sequence[Prompts]
+    """[C]"""
+    wanted: Sequence[int | None]
+    """[C] prompts to be refused; None where it does not matter."""
+    free: Sequence[int]
+    """Categories whose thresholds are to be found."""
+    fixed: Floats
+    """[C] thresholds of the others; those of free categories do not matter."""
+    lowest: Floats
+    highest: Floats
+    """[C] bounds of the thresholds."""
+
+    def answer(self, category: int, thresholds: Floats) -> float:
+        """The highest threshold that refuses enough of the category, given the other thresholds."""
+        group, wanted = self.groups[category], self.wanted[category] or 0
+        left = group.left_over(thresholds)
+        missing = wanted - (group.count - len(left))
+        threshold = float(left[missing - 1]) if missing > 0 else math.inf
+        return float(np.clip(threshold, self.lowest[category], self.highest[category]))
+
+    def alone(self) -> Floats:
+        """[C] thresholds with which each free category gets enough if the others refuse nothing."""
+        nothing = np.full_like(self.fixed, math.inf)
+        thresholds = self.fixed.copy()
+        for category in self.free:
+            thresholds[category] = self.answer(category, nothing)
+        return thresholds
+
+    def order(self, thresholds: Floats) -> list[int]:
+        """The free categories in an order that depends on their data, not on their places."""
+        return sorted(
+            self.free,
+            key=lambda c: ((self.wanted[c] or 0) / self.groups[c].count, float(thresholds[c])),
+        )
+
+    def enough(self, thresholds: Floats) -> bool:
+        """Whether no category gets less than is wanted."""
+        return all(
+            group.refused(thresholds) >= wanted
+            for group, wanted in zip(self.groups, self.wanted, strict=True)
+            if wanted is not None
+        )
+
+    def excess(self, thresholds: Floats) -> float:
+        """The sum of the shares that are refused beyond what is wanted."""
+        return sum(self.excesses(thresholds).values())
+
+    def excesses(self, thresholds: Floats) -> dict[int, float]:
+        """The share refused beyond what is wanted, by category with something wanted."""
+        return {
+            category: max(group.refused(thresholds) - wanted, 0) / group.count
+            for category, (group, wanted) in enumerate(zip(self.groups, self.wanted, strict=True))
+            if wanted is not None and group.count
+        }
+
+    def candidates(self, category: int) -> Floats:
+        """[m] thresholds of the category, rising, between which nothing changes."""
+        scores = [
+            group.scores[category]
+            for group, wanted in zip(self.groups, self.wanted, strict=True)
+            if wanted is not None
+        ]
+        values = np.concatenate([*scores, [np.float32(math.inf)]])
+        return np.unique(values.clip(self.lowest[category], self.highest[category]))
