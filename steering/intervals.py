@@ -91,7 +91,8 @@ def unresolved(name: str, rate: float, prompts: int) -> str | None:
 def prompts_needed(rate: float) -> int:
     """From how many calibration prompts on a rate between 0 and 1 is resolved, always."""
     # More than half a prompt between the rate and never or always, and half a prompt slight.
-    return math.floor(0.5 / min(rate, 1 - rate, SLIGHT_CHANGE)) + 1
+    # Rounded first: 1 - 0.999 is a little more than 0.001.
+    return math.floor(round(0.5 / min(rate, 1 - rate, SLIGHT_CHANGE), 6)) + 1
 
 
 def _interval(low: tuple[int, int], high: tuple[int, int], new: int | None) -> Interval:

@@ -164,7 +164,7 @@ def wanted_of(rate: float, count: int) -> int:
 def _solved(problem: Problem) -> Floats:
     """[C] thresholds by iteration; by the search where that ends with an excess, or not at all."""
     thresholds = problem.alone()
-    order = problem.order(thresholds)
+    order = problem.order()
     before = thresholds
     for _ in range(SWEEPS):
         before = thresholds.copy()

@@ -38,7 +38,7 @@ class _Search:
     def __init__(self, problem: Problem, start: Floats) -> None:
         self._problem = problem
         self._best, self._excess = start, problem.excess(start)
-        self._grids = {category: problem.candidates(category) for category in problem.free}
+        self._grids = {category: problem.candidates(category) for category in problem.order()}
 
     def run(self) -> Floats:
         problem = self._problem

@@ -86,11 +86,12 @@ class Problem:
             thresholds[category] = self.answer(category, nothing)
         return thresholds
 
-    def order(self, thresholds: Floats) -> list[int]:
+    def order(self) -> list[int]:
         """The free categories in an order that depends on their data, not on their places."""
+        alone = self.alone()
         return sorted(
             self.free,
-            key=lambda c: ((self.wanted[c] or 0) / self.groups[c].count, float(thresholds[c])),
+            key=lambda c: ((self.wanted[c] or 0) / self.groups[c].count, float(alone[c])),
         )
 
     def enough(self, thresholds: Floats) -> bool:
