@@ -1,0 +1,92 @@
+"""How long solving thresholds takes: jointly, against each category's quantile by itself.
+
+    python -m benchmarks.joint [--prompts 10000] [--categories 10]
+
+Scores are drawn at random: normal, with a prompt's own category `signal` standard deviations
+higher. The quantiles are computed in the same run, turn by turn with what they are compared with,
+and against themselves for the noise floor. No solution is cached; medians are shown.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from steering.budget import spend
+from steering.calibration import CalibrationScores
+from steering.joint import Asked, JointSolver
+
+COMPLY_SHARE = 0.4
+"""Share of harmless prompts."""
+REPEATS = 7
+
+
+def drawn(prompts: int, categories: int, signal: float) -> CalibrationScores:
+    """Random scores whose categories overlap the more, the weaker the signal is."""
+    chance = np.random.default_rng(0)
+    refusable = int(prompts * (1 - COMPLY_SHARE))
+    labels = np.full(prompts, -1, dtype=np.int64)
+    labels[:refusable] = np.arange(refusable) % categories
+    scores = chance.normal(size=(prompts, categories)).astype(np.float32)
+    scores[np.arange(refusable), labels[:refusable]] += signal
+    return CalibrationScores(tuple(f"c{index}" for index in range(categories)), labels, scores)
+
+
+def measured(work: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def medians(*works: Callable[[], object]) -> list[float]:
+    """Median seconds of each, called in turn."""
+    for work in works:
+        work()
+    rounds = [[measured(work) for work in works] for _ in range(REPEATS)]
+    return [float(value) for value in np.median(rounds, axis=0)]
+
+
+def compare(name: str, solver: JointSolver, rates: list[float]) -> None:
+    """Print how long one question takes, by quantiles and jointly."""
+    scores, asked = solver.calibration, Asked(rates, [0.0] * len(rates))
+
+    def quantiles() -> list[float]:
+        return [scores.threshold(index, rate) for index, rate in enumerate(rates)]
+
+    alone, again, together = medians(quantiles, quantiles, lambda: solver.solve(asked))
+    print(name)
+    print(f"{'  each by itself, against itself':40}{alone * 1e3:9.2f}{again / alone:9.2f}")
+    off_by = max(solver.solve(asked).off_by)
+    print(f"{'  jointly':40}{together * 1e3:9.2f}{together / alone:9.2f}{off_by:14.4f}")
+
+
+def main() -> None:
+    """Print what each question takes, for categories that overlap little and much."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--prompts", type=int, default=10_000)
+    parser.add_argument("--categories", type=int, default=10)
+    arguments = parser.parse_args()
+    count = arguments.categories
+    print(f"{arguments.prompts} prompts, {count} categories")
+    print(f"{'':40}{'ms':>9}{'ratio':>9}{'worst off by':>14}")
+    for signal in (4.0, 2.0):
+        solver = JointSolver(drawn(arguments.prompts, count, signal))
+        compare(f"signal {signal:g}: all at 0.8", solver, [0.8] * count)
+        compare(f"signal {signal:g}: 0.5 to 0.95", solver, list(np.linspace(0.5, 0.95, count)))
+        compare(
+            f"signal {signal:g}: one at 0.01, the others at 0.95, which cannot be met",
+            solver,
+            [0.01] + [0.95] * (count - 1),
+        )
+        habit = Asked([None] * count, [0.0] * count)
+        (budget,) = medians(partial(spend, solver, 0.05, range(count), habit))
+        print(f"signal {signal:g}: a budget of 5% over-refusal\n{'':40}{budget * 1e3:9.2f}")
+    once = measured(partial(JointSolver, solver.calibration))
+    print(f"{'preparing a checkpoint, once':40}{once * 1e3:9.2f}")
+
+
+if __name__ == "__main__":
+    main()
