@@ -9,7 +9,7 @@ next step exceeds it.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,10 +42,7 @@ def spend(solver: JointSolver, budget: float, categories: Collection[int], rest:
     """
 
     def at(rate: float) -> Joint:
-        rates = [
-            rate if category in categories else other for category, other in enumerate(rest.rates)
-        ]
-        return solver.solve(replace(rest, rates=rates))
+        return solver.solve(rest.at(rate, categories))
 
     def within(joint: Joint) -> bool:
         return (joint.over_refusal or 0) <= budget + SLIGHT

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from steering.gate import decide_np
-from steering.manifest import SCORES_FILE
+from steering.manifest import Scope, scores_file
 
 COMPLY = "comply"
 """Label of prompts that should be answered."""
@@ -36,7 +36,8 @@ class CalibrationScores:
     labels: npt.NDArray[np.int64]
     """[n] index of the category that each prompt belongs to; COMPLY_INDEX for harmless ones."""
     scores: npt.NDArray[np.float32]
-    """[n, C] log-odds of every refuse token at the first position of the answer."""
+    """[n, C] log-odds of every refuse token: at the first position of the answer, or, for the scope
+    of every token, the largest over the answer's positions."""
 
     def __post_init__(self) -> None:
         expected = (len(self.labels), len(self.categories))
@@ -96,9 +97,9 @@ class CalibrationScores:
                 shares[name] = float(refused[own].mean())
         return shares
 
-    def save(self, checkpoint: Path) -> None:
-        """Write the scores into the folder `checkpoint`, replacing those that are there."""
-        path = checkpoint / SCORES_FILE
+    def save(self, checkpoint: Path, scope: Scope = "first_token") -> None:
+        """Write the scores of `scope` into the folder `checkpoint`, replacing those there."""
+        path = checkpoint / scores_file(scope)
         path.parent.mkdir(exist_ok=True)
         part = path.with_suffix(".part")
         save_file(
@@ -112,12 +113,14 @@ class CalibrationScores:
         part.replace(path)
 
     @classmethod
-    def load(cls, checkpoint: Path, categories: tuple[str, ...]) -> Self:
-        """Read the scores in the folder `checkpoint`, which must be for `categories`, in order.
+    def load(
+        cls, checkpoint: Path, categories: tuple[str, ...], scope: Scope = "first_token"
+    ) -> Self:
+        """Read the scores of `scope` in the folder `checkpoint`; they must be for `categories`.
 
         Raises CalibrationError when the file is missing or damaged, or has other categories.
         """
-        path = checkpoint / SCORES_FILE
+        path = checkpoint / scores_file(scope)
         try:
             with safe_open(path, framework="numpy") as file:
                 named = tuple((file.metadata() or {}).get("categories", "").split("\n"))

@@ -22,8 +22,8 @@ category fall short; then the thresholds are the answers to each other within th
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,11 @@ class Asked:
     """[C] log-odds below which no threshold may lie; None for no bound."""
     highest: Sequence[float] | None = None
     """[C] log-odds above which no threshold may lie, for categories that cannot be switched off."""
+
+    def at(self, rate: float, categories: Collection[int]) -> "Asked":
+        """The same with one rate for all of `categories` (indices)."""
+        rates = [rate if index in categories else own for index, own in enumerate(self.rates)]
+        return replace(self, rates=rates)
 
 
 @dataclass(frozen=True)

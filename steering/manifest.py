@@ -18,12 +18,20 @@ from pydantic import (
 )
 
 MANIFEST_FILE = "refusal.json"
-SCORES_FILE = "calibration/first_token.safetensors"
-"""In a folder of its own: vLLM 0.32 takes every safetensors file beside the model for weights."""
+CALIBRATION_FOLDER = "calibration"
+"""A folder of its own: vLLM 0.32 takes every safetensors file beside the model for weights."""
 
 CategoryName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 TokenText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Scope = Literal["first_token", "every_token"]
+
+
+def scores_file(scope: Scope) -> str:
+    """Where in a checkpoint the calibration scores of a scope are."""
+    return f"{CALIBRATION_FOLDER}/{scope}.safetensors"
+
+
+SCORES_FILE = scores_file("first_token")
 
 
 class ManifestError(ValueError):
@@ -51,6 +59,8 @@ class Calibration(_Frozen):
     """The weights' and activations' type while scoring, for example `float32`."""
     prompts: dict[str, int]
     """Number of calibration prompts by label; harmless prompts under `comply`."""
+    weights: str | None = None
+    """`steering.fingerprint` of the weights that were scored; None if it was not taken."""
 
 
 class Manifest(_Frozen):

@@ -120,3 +120,12 @@ def test_labels_outside_the_categories_are_refused(label: int) -> None:
 def test_nan_is_refused() -> None:
     with pytest.raises(CalibrationError, match="NaN"):
         scores([0], [[math.nan, 0]])
+
+
+def test_scopes_have_files_of_their_own(tmp_path: Path) -> None:
+    FIVE.save(tmp_path)
+    other = scores([0], [[1, 2]])
+    other.save(tmp_path, "every_token")
+    assert len(CalibrationScores.load(tmp_path, NAMES).labels) == 7
+    loaded = CalibrationScores.load(tmp_path, NAMES, "every_token")
+    assert loaded.scores.tolist() == [[1, 2]]
