@@ -47,7 +47,7 @@ def score_ids(
     batch_size: int = 32,
 ) -> npt.NDArray[np.float32]:
     """`score_prompts` for prompts that are token ids already, up to where the answer begins."""
-    _check_lengths(encoded, getattr(model.config, "max_position_embeddings", None))
+    check_lengths(encoded, getattr(model.config, "max_position_embeddings", None))
     refuse_ids = torch.tensor(control.refuse, device=model.device)
     scores = np.empty((len(encoded), len(control.refuse)), dtype=np.float32)
     model.train(False)
@@ -87,7 +87,11 @@ def batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[
         yield order[begin : begin + batch_size]
 
 
-def _check_lengths(prompts: Sequence[Sequence[int]], limit: int | None) -> None:
+def check_lengths(prompts: Sequence[Sequence[int]], limit: int | None) -> None:
+    """Raise ScoringError, naming the first of them, if prompts leave no room for an answer.
+
+    limit: the model's positions; None if they are not limited.
+    """
     # One position is the answer's own first token.
     long = [] if limit is None else [row for row, ids in enumerate(prompts) if len(ids) >= limit]
     if long:
