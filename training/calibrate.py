@@ -2,23 +2,21 @@
 
 import argparse
 import logging
-import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steering.manifest import Calibration, Manifest, ManifestError
+from steering.fingerprint import FingerprintError, fingerprint
+from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
 from training.records import Record, RecordError, read_records
-from training.threads import wait_without_spinning
+from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
 
-ENGINE = "transformers"
-DTYPES = ("float32", "bfloat16", "float16")
-RATES = (0.25, 0.5, 0.75, 1.0)
-"""Rates whose thresholds the table shows."""
+REPORT_FOLDER = f"{CALIBRATION_FOLDER}/report"
+"""In the checkpoint, unless another folder is named."""
 
 
 class CalibrateError(ValueError):
@@ -31,12 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
     try:
-        _calibrate(arguments)
-    except (CalibrateError, ManifestError, RecordError) as error:
+        if arguments.traffic is None:
+            _calibrate(arguments)
+        else:
+            _steer_traffic(arguments)
+    except (CalibrateError, FingerprintError, ManifestError, RecordError, ScorerError) as error:
         print(f"demur-calibrate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted; nothing was written.", file=sys.stderr)
+        print("\nInterrupted; no scores were written.", file=sys.stderr)
         return 130
     return 0
 
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="demur-calibrate",
-        description="Score held-out prompts, so that the checkpoint can be served by rates.",
+        description="Score held-out prompts, so that the checkpoint can be served by rates, and"
+        " write a report; or find thresholds for unlabelled traffic (--traffic).",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="its folder")
     parser.add_argument(
@@ -55,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         help="records with `messages` and `category`; an answer at the end is left out",
     )
     parser.add_argument(
+        "--traffic",
+        type=_share,
+        metavar="SHARE",
+        help="take the prompts as traffic without labels, and print the thresholds that refuse"
+        " this share of all of it, 0.02 for 2%%; nothing is written",
+    )
+    parser.add_argument(
         "--batch-size", type=_count, default=32, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
@@ -62,6 +71,20 @@ def _parser() -> argparse.ArgumentParser:
         choices=DTYPES,
         default=DTYPES[0],
         help="of weights and activations, as they will be served; default: %(default)s",
+    )
+    parser.add_argument(
+        "--answer-tokens",
+        type=_count,
+        default=64,
+        metavar="N",
+        help="length of the answers that are scored for the scope of every token, where the"
+        " checkpoint has it; default: %(default)s",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the report; default: {REPORT_FOLDER} in the checkpoint",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace the calibration that is there"
@@ -75,15 +98,26 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 1")
+    return share
+
+
 def _calibrate(arguments: argparse.Namespace) -> None:
     checkpoint: Path = arguments.checkpoint
-    if not checkpoint.is_dir():
-        raise CalibrateError(f"{checkpoint} is not a folder")
-    manifest = Manifest.load(checkpoint)
+    manifest = _manifest(checkpoint)
     if not manifest.scopes:
         raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     if manifest.calibration is not None and not arguments.force:
-        raise CalibrateError(f"{checkpoint} is calibrated already; --force replaces that")
+        raise CalibrateError(
+            f"{checkpoint} is calibrated already, {_described(manifest.calibration)}; --force"
+            " replaces these scores and their report"
+        )
     records = read_prompts(arguments.prompts, manifest.names)
     for name in manifest.names:
         if not any(record.category == name for record in records):
@@ -92,16 +126,95 @@ def _calibrate(arguments: argparse.Namespace) -> None:
                 " by a threshold, not by a rate",
                 file=sys.stderr,
             )
-    scores = score(checkpoint, manifest, records, arguments.dtype, arguments.batch_size)
-    scores.save(checkpoint)
-    manifest.model_copy(
-        update={
-            "calibration": Calibration(
-                engine=ENGINE, dtype=arguments.dtype, prompts=scores.counts()
-            )
-        }
-    ).save(checkpoint)
-    print("\n".join(table(scores, records)))
+    weights = fingerprint(checkpoint)
+    scorer = _scorer(arguments, manifest)
+    by_scope = {scope: score(scorer, manifest, records, scope) for scope in manifest.scopes}
+    # Whatever comes to an end in between, scores never stand beside another calibration's summary.
+    manifest.model_copy(update={"calibration": None}).save(checkpoint)
+    for scope, scores in by_scope.items():
+        scores.save(checkpoint, scope)
+    calibration = Calibration(
+        engine=scorer.engine,
+        dtype=scorer.dtype,
+        prompts=by_scope[manifest.scopes[0]].counts(),
+        weights=weights,
+    )
+    manifest.model_copy(update={"calibration": calibration}).save(checkpoint)
+    _show(
+        arguments.report or checkpoint / REPORT_FOLDER, checkpoint, calibration, by_scope, records
+    )
+
+
+def _show(
+    folder: Path,
+    checkpoint: Path,
+    calibration: Calibration,
+    by_scope: "dict[Scope, CalibrationScores]",
+    records: Sequence[Record],
+) -> None:
+    """Print the table of every scope, and write its report."""
+    # Only now: these imports take seconds.
+    from training.report import write_report
+    from training.table import table
+
+    for scope, scores in by_scope.items():
+        if len(by_scope) > 1:
+            print(f"{scope}:")
+        print("\n".join(table(scores, records)))
+        try:
+            path = write_report(folder, checkpoint.resolve().name, scope, calibration, scores)
+        except OSError as error:
+            raise CalibrateError(
+                f"the calibration is written, but its report cannot be ({error})"
+            ) from error
+        print(f"report: {path}")
+
+
+def _steer_traffic(arguments: argparse.Namespace) -> None:
+    """Print the thresholds that refuse a share of unlabelled traffic."""
+    from training.traffic import TrafficError, read_traffic, threshold_for
+
+    manifest = _manifest(arguments.checkpoint)
+    records = read_traffic(arguments.prompts)
+    scores = _scorer(arguments, manifest).score(
+        [record.prompt for record in records], "first_token"
+    )
+    try:
+        found = threshold_for(scores, arguments.traffic)
+    except TrafficError as error:
+        raise CalibrateError(str(error)) from error
+    interval = found.interval
+    print(
+        f"{found.refused} of {found.prompts} prompts are refused,"
+        f" {found.refused / found.prompts:.2%}; of new traffic like it {interval.low:.2%} to"
+        f" {interval.high:.2%}. In a request:",
+        file=sys.stderr,
+    )
+    print(found.settings(manifest.names))
+
+
+def _manifest(checkpoint: Path) -> Manifest:
+    if not checkpoint.is_dir():
+        raise CalibrateError(f"{checkpoint} is not a folder")
+    return Manifest.load(checkpoint)
+
+
+def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
+    return TransformersScorer(
+        arguments.checkpoint,
+        manifest,
+        arguments.dtype,
+        batch_size=arguments.batch_size,
+        answer_tokens=arguments.answer_tokens,
+    )
+
+
+def _described(calibration: Calibration) -> str:
+    counts = ", ".join(f"{label} {count}" for label, count in calibration.prompts.items())
+    return (
+        f"by {calibration.engine} in {calibration.dtype} on"
+        f" {sum(calibration.prompts.values())} prompts ({counts})"
+    )
 
 
 def read_prompts(paths: Iterable[Path], categories: Sequence[str]) -> list[Record]:
@@ -119,83 +232,20 @@ def read_prompts(paths: Iterable[Path], categories: Sequence[str]) -> list[Recor
 
 
 def score(
-    checkpoint: Path, manifest: Manifest, records: Sequence[Record], dtype: str, batch_size: int
+    scorer: Scorer, manifest: Manifest, records: Sequence[Record], scope: Scope
 ) -> "CalibrationScores":
-    """Scores of the records' prompts by transformers.
-
-    Raises CalibrateError if the checkpoint does not load or cannot take a prompt.
-    """
-    wait_without_spinning()
+    """Scores of the records' prompts, with their labels. Raises ScorerError."""
     # Only now: these imports take seconds.
     import numpy as np
 
     from steering.calibration import COMPLY_INDEX, CalibrationScores
-    from steering.tokens import TokenizerMismatchError
-    from training.loading import control_tokens, load, quiet
-    from training.scoring import ScoringError, score_prompts
 
-    quiet()
-    try:
-        model, tokenizer = load(checkpoint, dtype)
-        control = control_tokens(manifest, tokenizer)
-        scores = score_prompts(
-            model, tokenizer, control, [record.prompt for record in records], batch_size=batch_size
-        )
-    except (OSError, ScoringError, TokenizerMismatchError) as error:
-        raise CalibrateError(f"{checkpoint}: {error}") from error
+    scores = scorer.score([record.prompt for record in records], scope)
     labels = [
         COMPLY_INDEX if record.category is None else manifest.names.index(record.category)
         for record in records
     ]
     return CalibrationScores(manifest.names, np.array(labels, dtype=np.int64), scores)
-
-
-def table(scores: "CalibrationScores", records: Sequence[Record]) -> Iterator[str]:
-    """Lines that say what the calibration found.
-
-    `refused`: the share of the category's prompts that the model refuses by its own habit
-    (p >= 0.5). `contrast`: the same share of the harmless prompts that only look like them.
-    The thresholds are those of the rates, as a probability and as log-odds.
-    """
-    import numpy as np
-
-    from steering.calibration import COMPLY
-    from steering.gate import decide_np
-
-    habit = np.zeros(len(scores.categories), dtype=np.float32)
-    refused = decide_np(scores.scores, habit) >= 0
-    shares = scores.refused_shares(habit)
-    counts = scores.counts()
-    width = max(len(name) for name in counts)
-    yield (
-        f"{'':{width}}  prompts  refused  contrast"
-        + "".join(f"{f'threshold at {rate:g}':>22}" for rate in RATES)
-    )
-    for index, name in enumerate(scores.categories):
-        alike = refused[[record.contrast_of == name for record in records]]
-        yield (
-            f"{name:{width}}  {counts[name]:7}  {_share(shares.get(name)):>7}"
-            f"  {_share(float(alike.mean()) if len(alike) else None):>8}"
-            + "".join(
-                f"{_threshold(scores.threshold(index, rate)) if counts[name] else '-':>22}"
-                for rate in RATES
-            )
-        )
-    yield f"{COMPLY:{width}}  {counts[COMPLY]:7}  {_share(shares.get(COMPLY)):>7}"
-    yield "refused: share at the default, p >= 0.5 (for comply: over-refusal);"
-    yield "contrast: share of the category's harmless look-alikes refused at the default"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _threshold(log_odds: float) -> str:
-    if log_odds == math.inf:
-        return "never"
-    # 1 / (1 + e^-x) overflows far below zero; there it equals e^x.
-    probability = 1 / (1 + math.exp(-log_odds)) if log_odds > -30 else math.exp(log_odds)
-    return f"{probability:.3g} ({log_odds:+.2f})"
 
 
 if __name__ == "__main__":

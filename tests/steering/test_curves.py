@@ -31,6 +31,8 @@ def test_of_one_category_while_another_is_off() -> None:
 
 
 def test_of_a_category_without_prompts() -> None:
-    empty = JointSolver(CalibrationScores(("c0",), np.empty(0, np.int64), np.empty((0, 1))))
+    empty = JointSolver(
+        CalibrationScores(("c0",), np.empty(0, np.int64), np.empty((0, 1), np.float32))
+    )
     with pytest.raises(CalibrationError, match="'c0'"):
         curve(empty, [0], Asked([0], [0]))

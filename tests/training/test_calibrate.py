@@ -1,13 +1,17 @@
-import math
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from steering.calibration import CalibrationScores
+from steering.fingerprint import fingerprint
+from steering.joint import Asked, JointSolver
 from steering.manifest import Calibration, Manifest
-from training.calibrate import main, table
+from training.calibrate import main
 from training.records import Message, Record, write_records
 
 
@@ -32,7 +36,10 @@ def test_calibration_is_written_into_the_checkpoint(
     manifest = Manifest.load(checkpoint)
     scores = CalibrationScores.load(checkpoint, manifest.names)
     assert manifest.calibration == Calibration(
-        engine="transformers", dtype="float32", prompts=scores.counts()
+        engine="transformers",
+        dtype="float32",
+        prompts=scores.counts(),
+        weights=fingerprint(checkpoint),
     )
     assert manifest.model_copy(update={"calibration": None}) == before
     assert scores.counts() == {"safety": 11, "temporal": 11, "comply": 22}
@@ -43,7 +50,11 @@ def test_calibration_is_written_into_the_checkpoint(
     assert habit["comply"] < 0.1
     shown = capsys.readouterr().out
     assert "threshold at 0.25" in shown
-    assert f"{scores.threshold(0, 0.5):+.2f}" in shown
+    joint = JointSolver(scores).solve(Asked([0.5, 0.5], [0, 0]))
+    assert f"{joint.thresholds[0]:+.2f}" in shown
+    report = checkpoint / "calibration" / "report" / "first_token.md"
+    assert f"report: {report}" in shown
+    assert "44 prompts (safety 11, temporal 11, comply 22)" in report.read_text()
 
 
 def test_several_files_are_scored_together(checkpoint: Path) -> None:
@@ -62,7 +73,9 @@ def test_a_calibration_is_replaced_only_by_force(
     arguments = [str(checkpoint), prompts(checkpoint)]
     assert main(arguments) == 0
     assert main(arguments) == 1
-    assert "is calibrated already; --force replaces that" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is calibrated already, by transformers in float32 on 44 prompts (safety 11" in said
+    assert "--force replaces these scores and their report" in said
     assert main([*arguments, "--force"]) == 0
 
 
@@ -112,7 +125,7 @@ def test_faults_of_all_files_are_listed_and_nothing_is_written(
     assert "a.jsonl:1: category: 'weather' is unknown; known are safety, temporal" in said
     assert "b.jsonl:1: invalid JSON" in said
     assert Manifest.load(checkpoint).calibration is None
-    assert not (checkpoint / "refusal_scores.safetensors").exists()
+    assert not (checkpoint / "calibration").exists()
 
 
 def test_a_prompt_that_is_too_long_is_named(
@@ -132,33 +145,83 @@ def test_a_manifest_that_does_not_fit_the_tokenizer(
 
 
 @pytest.mark.parametrize(
-    "flags", [["--batch-size", "0"], ["--batch-size", "x"], ["--dtype", "int8"], []]
+    "flags",
+    [
+        ["--batch-size", "0"],
+        ["--batch-size", "x"],
+        ["--dtype", "int8"],
+        ["--traffic", "0"],
+        ["--traffic", "2%"],
+        [],
+    ],
 )
 def test_faulty_command_lines_exit_with_2(flags: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([*flags, *(["checkpoint", "prompts"] if flags else [])])
 
 
-def test_the_table_by_hand() -> None:
-    scores = CalibrationScores(
-        categories=("safety", "temporal"),
-        labels=np.array([0, 0, 0, 0, -1, -1, -1]),
-        scores=np.array(
-            [[3, -9], [2, -9], [1, -9], [-40, 1], [-9, -9], [4, -9], [-9, -9]], dtype=np.float32
-        ),
+def test_every_scope_of_the_checkpoint_has_its_scores(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    manifest = Manifest.load(checkpoint).model_copy(
+        update={"scopes": ("first_token", "every_token")}
     )
-    look_alike = Record((Message("user", "a"),), None, contrast_of="safety")
-    records = [question("a", "safety")] * 4 + [question("a", None), look_alike, look_alike]
-    head, safety, temporal, comply, *_ = table(scores, records)
-    assert " ".join(head.split()) == (
-        "prompts refused contrast threshold at 0.25 threshold at 0.5"
-        " threshold at 0.75 threshold at 1"
+    manifest.save(checkpoint)
+    report = tmp_path / "report"
+    flags = ["--answer-tokens", "3", "--report", str(report)]
+    assert main([str(checkpoint), prompts(checkpoint), *flags]) == 0
+    first, every = (
+        CalibrationScores.load(checkpoint, manifest.names, scope) for scope in manifest.scopes
     )
-    # The fourth prompt is refused as temporal; one of the two look-alikes is refused.
-    assert " ".join(safety.split()) == (
-        "safety 4 100.0% 50.0% 0.953 (+3.00) 0.881 (+2.00) 0.731 (+1.00)"
-        f" {math.exp(-40):.3g} (-40.00)"
+    assert np.array_equal(first.labels, every.labels)
+    assert (every.scores >= first.scores - 1e-4).all()
+    assert (every.scores > first.scores).any()
+    assert {"first_token.md", "every_token.md"} < {path.name for path in report.iterdir()}
+    assert "every_token:\n" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_written_is_told(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failure(capsys, checkpoint, prompts(checkpoint), "--report", checkpoint / "refusal.json")
+    assert "the calibration is written, but its report cannot be" in said
+    assert Manifest.load(checkpoint).calibration is not None
+
+
+class TestTraffic:
+    def test_thresholds_are_printed_and_nothing_is_written(
+        self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = fingerprint(checkpoint), (checkpoint / "refusal.json").read_text()
+        path = tmp_path / "traffic.jsonl"
+        texts = [f"{verb} a {thing}" for verb in ("steal", "buy") for thing in ("car", "lamp")]
+        path.write_text(
+            "\n".join(json.dumps({"messages": [{"role": "user", "content": t}]}) for t in texts)
+        )
+        assert main([str(checkpoint), str(path), "--traffic", "0.5"]) == 0
+        captured = capsys.readouterr()
+        assert "2 of 4 prompts are refused, 50.00%; of new traffic like it" in captured.err
+        settings = json.loads(captured.out)["refusal_thresholds"]
+        assert list(settings) == ["safety", "temporal"]
+        assert settings["safety"] == settings["temporal"]
+        assert 0 < settings["safety"] < 1
+        after = fingerprint(checkpoint), (checkpoint / "refusal.json").read_text()
+        assert after == before
+        assert not (checkpoint / "calibration").exists()
+
+    def test_a_share_below_one_prompt(
+        self, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        said = failure(capsys, checkpoint, prompts(checkpoint), "--traffic", "0.001")
+        assert "a share of 0.001 of 44 prompts is not one prompt" in said
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from training.calibrate import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
-    assert temporal.split() == ["temporal", "0", "-", "-", "-", "-", "-", "-"]
-    assert comply.split() == ["comply", "3", "33.3%"]
-    assert head.index("threshold at 1") + len("threshold at 1") == len(safety)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,61 @@
+"""The table that `demur-calibrate` prints."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from steering.calibration import COMPLY, CalibrationScores
+from steering.curves import curve
+from steering.gate import decide_np
+from steering.joint import Asked, JointSolver
+from steering.policy import probability_of
+from training.records import Record
+
+RATES = (0.25, 0.5, 0.75, 1.0)
+"""Rates whose thresholds the table shows."""
+
+
+def table(scores: CalibrationScores, records: Sequence[Record]) -> Iterator[str]:
+    """Lines that say what the calibration found.
+
+    `refused`: the share of the category's prompts that the model refuses by its own habit
+    (p >= 0.5). `contrast`: the same share of the harmless prompts that only look like them.
+    The thresholds are those with which all categories have the rate, as a probability and as
+    log-odds.
+    """
+    habit = np.zeros(len(scores.categories), dtype=np.float32)
+    refused = decide_np(scores.scores, habit) >= 0
+    shares = scores.refused_shares(habit)
+    counts = scores.counts()
+    known = [index for index, name in enumerate(scores.categories) if counts[name]]
+    off = Asked([0] * len(scores.categories), habit.tolist())
+    joints = curve(JointSolver(scores), known, off, RATES)
+    width = max(len(name) for name in counts)
+    yield (
+        f"{'':{width}}  prompts  refused  contrast"
+        + "".join(f"{f'threshold at {rate:g}':>22}" for rate in RATES)
+    )
+    for index, name in enumerate(scores.categories):
+        alike = refused[[record.contrast_of == name for record in records]]
+        yield (
+            f"{name:{width}}  {counts[name]:7}  {_share(shares.get(name)):>7}"
+            f"  {_share(float(alike.mean()) if len(alike) else None):>8}"
+            + "".join(
+                f"{_threshold(joint.thresholds[index]) if index in known else '-':>22}"
+                for joint in joints
+            )
+        )
+    yield f"{COMPLY:{width}}  {counts[COMPLY]:7}  {_share(shares.get(COMPLY)):>7}"
+    yield "refused: share at the default, p >= 0.5 (for comply: over-refusal);"
+    yield "contrast: share of the category's harmless look-alikes refused at the default"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _threshold(log_odds: float) -> str:
+    if log_odds == math.inf:
+        return "never"
+    return f"{probability_of(log_odds):.3g} ({log_odds:+.2f})"
