@@ -3,13 +3,14 @@
 import argparse
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steering.fingerprint import FingerprintError, fingerprint
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
-from training.records import Record, RecordError, read_records
+from training.labelled import read_prompts, score
+from training.records import Record, RecordError
 from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
 
 if TYPE_CHECKING:
@@ -215,37 +216,6 @@ def _described(calibration: Calibration) -> str:
         f"by {calibration.engine} in {calibration.dtype} on"
         f" {sum(calibration.prompts.values())} prompts ({counts})"
     )
-
-
-def read_prompts(paths: Iterable[Path], categories: Sequence[str]) -> list[Record]:
-    """The records of several files. Raises RecordError with the faults of all of them."""
-    records: list[Record] = []
-    faults: list[str] = []
-    for path in paths:
-        try:
-            records.extend(read_records(path, "calibration", categories))
-        except RecordError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise RecordError(faults)
-    return records
-
-
-def score(
-    scorer: Scorer, manifest: Manifest, records: Sequence[Record], scope: Scope
-) -> "CalibrationScores":
-    """Scores of the records' prompts, with their labels. Raises ScorerError."""
-    # Only now: these imports take seconds.
-    import numpy as np
-
-    from steering.calibration import COMPLY_INDEX, CalibrationScores
-
-    scores = scorer.score([record.prompt for record in records], scope)
-    labels = [
-        COMPLY_INDEX if record.category is None else manifest.names.index(record.category)
-        for record in records
-    ]
-    return CalibrationScores(manifest.names, np.array(labels, dtype=np.int64), scores)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,19 @@ def test_several_files_are_scored_together(checkpoint: Path) -> None:
     assert sum(calibration.prompts.values()) == sum(lines)
 
 
+def test_prompts_that_several_files_hold_are_counted_once(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    write_records(one, [question("steal a car", "safety"), question("buy a car", None)])
+    write_records(two, [question("steal a car", "safety"), question("steal a car", "temporal")])
+    assert main([str(checkpoint), str(one), str(two)]) == 0
+    assert "1 of 4 prompts are there more than once" in caplog.text
+    calibration = Manifest.load(checkpoint).calibration
+    assert calibration is not None
+    assert calibration.prompts == {"safety": 1, "temporal": 1, "comply": 1}
+
+
 def test_a_calibration_is_replaced_only_by_force(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
