@@ -3,6 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code under test.
+settings.register_profile("demur", deadline=None)
+settings.load_profile("demur")
 
 _MEASURED = pytest.StashKey[list[str]]()
 
