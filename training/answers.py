@@ -14,9 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steering.gate import log_odds
 from steering.tokens import ControlTokens
-from training.encoding import render
 from training.progress import Progress
 from training.records import Message
+from training.rendering import render
 from training.scoring import batches, check_lengths
 
 

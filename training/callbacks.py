@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from accelerate.state import PartialState  # type: ignore[import-untyped]
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -20,7 +21,10 @@ class MarkComplete(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Mark the save that was just written."""
+        """Mark the save that was just written, once every process has written its part."""
+        PartialState().wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
         save = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         (save / COMPLETE).touch()
 
@@ -37,10 +41,7 @@ class MeasureAtEnd(TrainerCallback):
 
 
 class WriteMetrics(TrainerCallback):
-    """Appends what is logged to a file of JSON lines, each with its `step` and `epoch`.
-
-    A resumed run first drops the lines behind the save that it goes on from: it makes them again.
-    """
+    """Writes what is logged to a file of JSON lines, each with its `step` and `epoch`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,27 +49,18 @@ class WriteMetrics(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Keep the lines up to the step at which the run begins."""
+        """Begin the file anew: a resumed run repeats the steps behind its save."""
         if state.is_world_process_zero:
-            kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
-            part = self._path.with_name(self._path.name + ".part")
-            part.write_text("".join(kept), encoding="utf-8")
-            part.replace(self._path)
+            lines = [json.dumps(entry) + "\n" for entry in state.log_history]
+            self._path.write_text("".join(lines), encoding="utf-8")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Write the newest entry; other callbacks may have turned the event's own into text."""
+        """Add the newest entry; other callbacks may have turned the event's own into text."""
         if state.is_world_process_zero:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(state.log_history[-1]) + "\n")
-
-    def _lines(self) -> list[str]:
-        if not self._path.is_file():
-            return []
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        # A kill can cut the last line short.
-        return [line for line in lines if line.endswith("\n")]
 
 
 class ShowProgress(TrainerCallback):
@@ -81,7 +73,7 @@ class ShowProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Begin to show, at the step where a resumed run goes on."""
-        if self._progress is None:
+        if self._progress is None and state.is_world_process_zero:
             self._progress = Progress("training", state.max_steps, done=state.global_step)
 
     def on_step_end(

@@ -135,7 +135,7 @@ def token_lengths(folder: Path) -> Callable[[Record], int]:
     """Counts a record's tokens as training encodes it, its control token included."""
     from transformers import AutoTokenizer
 
-    from training.encoding import render
+    from training.rendering import render
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

@@ -5,8 +5,11 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from training.check import add_check, add_convert, check, convert_sources
+from training.config import Recipe
+from training.processes import is_main
 from training.recipes import RECIPES, RecipeError, find, override, settings
 from training.records import RecordError
 from training.threads import wait_without_spinning
@@ -19,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's). Returns the exit code."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("training").setLevel(logging.INFO)
+    logging.getLogger("training").setLevel(logging.INFO if is_main() else logging.WARNING)
     try:
         return _COMMANDS[arguments.command](arguments)
     except RecipeError as error:
-        print(f"demur-train: error: {error}", file=sys.stderr)
+        _say(f"demur-train: error: {error}", sys.stderr)
         return 2
     except RecordError as error:
-        print(f"demur-train: error: {error}", file=sys.stderr)
+        _say(f"demur-train: error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
@@ -46,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("recipe", metavar="RECIPE", help=f"one of: {', '.join(RECIPES)}")
     run.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder of the checkpoint"
+        "--output", type=Path, metavar="DIR", help="folder of the checkpoint; not for --dry-run"
     )
     run.add_argument(
         "--set",
@@ -58,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--seed", type=_seed, metavar="N", help="seed of data, weights and order")
     run.add_argument("--force", action="store_true", help="replace a finished checkpoint")
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print examples, steps, tokens and memory, and train nothing",
+    )
     commands.add_parser("recipes", help="list the recipes and their settings")
     add_check(
         commands.add_parser(
@@ -97,29 +105,56 @@ def _run(arguments: argparse.Namespace) -> int:
     recipe = override(find(arguments.recipe), arguments.assignments)
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
-    output: Path = arguments.output
+    if arguments.output is None and not arguments.dry_run:
+        raise RecipeError("--output is missing: the folder of the checkpoint, or --dry-run")
     wait_without_spinning()
     # Only now: these imports take seconds.
+    from training.adapters import AdapterError
+    from training.bases import BaseError
     from training.loading import quiet
     from training.rendering import EncodingError
-    from training.run import CALIBRATION_PROMPTS, RunError, is_finished, train
     from training.sft import SftError
+    from training.work_folder import RunError
 
-    if is_finished(output) and not arguments.force:
-        print(f"{output} holds a finished checkpoint already; --force trains it anew.")
-        return 0
     quiet()
     try:
-        train(recipe, output, force=arguments.force)
-    except (EncodingError, RunError, SftError) as error:
-        print(f"demur-train: error: {error}", file=sys.stderr)
+        if arguments.dry_run:
+            return _dry_run(recipe)
+        return _train(recipe, arguments.output, arguments.force)
+    except (AdapterError, BaseError, EncodingError, RunError, SftError) as error:
+        _say(f"demur-train: error: {error}", sys.stderr)
         return 1
-    if recipe.methods.tokens == "none":
-        print(f"{output} is finished: a baseline without control tokens, not to be served.")
-        return 0
-    print(f"{output} is finished. Calibrate it next:")
-    print(f"  demur-calibrate {output} {output / CALIBRATION_PROMPTS}")
+
+
+def _dry_run(recipe: Recipe) -> int:
+    from training.plan import plan
+
+    for line in plan(recipe):
+        _say(line)
     return 0
+
+
+def _train(recipe: Recipe, output: Path, force: bool) -> int:
+    from training.export import CALIBRATION_PROMPTS
+    from training.run import train
+    from training.work_folder import is_finished
+
+    if is_finished(output) and not force:
+        _say(f"{output} holds a finished checkpoint already; --force trains it anew.")
+        return 0
+    train(recipe, output, force=force)
+    if recipe.methods.tokens == "none":
+        _say(f"{output} is finished: a baseline without control tokens, not to be served.")
+        return 0
+    _say(f"{output} is finished. Calibrate it next:")
+    _say(f"  demur-calibrate {output} {output / CALIBRATION_PROMPTS}")
+    return 0
+
+
+def _say(line: str, to: TextIO | None = None) -> None:
+    """Print a line, once where several processes run."""
+    if is_main():
+        print(line, file=to)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,14 +12,18 @@ from training.records import Record
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dtype = Literal["float32", "bfloat16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 LossOn = Literal["answer", "all"]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings that belong together; `demur-train run RECIPE --set section.key=value` sets one."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ScratchConfig(_Section):
+class ScratchConfig(Section):
     """Sizes of a small Llama-architecture model that is trained from nothing."""
 
     vocab_size: Annotated[int, Field(ge=300)] = 4096
@@ -35,6 +39,8 @@ class ScratchConfig(_Section):
     """One matrix for the input and the output embeddings."""
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     """Of sampling where a request names none; kept in the checkpoint's generation settings."""
+    dtype: ClassVar[Dtype] = "float32"
+    attention: ClassVar[Attention] = "sdpa"
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -43,7 +49,51 @@ class ScratchConfig(_Section):
         return self
 
 
-class SftConfig(_Section):
+class BaseConfig(Section):
+    """An existing causal language model to start from."""
+
+    base: Annotated[str, Field(min_length=1)]
+    """A local folder, or a name on the Hugging Face hub."""
+    revision: str = "main"
+    """Branch, tag or commit on the hub; a local folder has none."""
+    dtype: Dtype = "float32"
+    """Of the weights while they are trained, and in the checkpoint."""
+    attention: Attention = "sdpa"
+    """The implementation of attention while training."""
+    template: str = "own"
+    """`own` is the tokenizer's; or a name in `training.family_templates`; or a Jinja file."""
+    turn_end: str = ""
+    """The token that ends an answer, where the template is the tokenizer's own or a file; empty
+    stands for the special token that the template writes there. A named template brings its own."""
+    reserved_tokens: str = ""
+    """Name of the base vocabulary's reserved tokens, with `{}` for their number, such as
+    `<|reserved_special_token_{}|>`: the control tokens take their places. Empty adds new tokens."""
+    pad_vocabulary_to: Count = 64
+    """Where the embeddings must grow, they grow to a multiple of this: what tensor cores want."""
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if self.reserved_tokens and self.reserved_tokens.count("{}") != 1:
+            raise ValueError(
+                f"reserved_tokens {self.reserved_tokens!r} must hold {{}} once, for the number"
+            )
+        return self
+
+
+class AdapterConfig(Section):
+    """Which weights are trained: all of them, or low-rank updates that are merged at the end."""
+
+    method: Literal["full", "lora", "qlora"] = "full"
+    """`qlora` holds the base in 4 bits while training; it takes a CUDA GPU and bitsandbytes."""
+    rank: Count = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """The updates are scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: str = "all-linear"
+    """Names of linear layers, with commas between them; `all-linear` is all but the output."""
+
+
+class SftConfig(Section):
     """Supervised fine-tuning: what the optimiser does, and how often it is saved."""
 
     epochs: Annotated[float, Field(gt=0)] = 3.0
@@ -96,7 +146,7 @@ class SftConfig(_Section):
         return self
 
 
-class MethodsConfig(_Section):
+class MethodsConfig(Section):
     """What an answer and a triple teach: Refusal Tokens, DeRTa, both joined, or a baseline.
 
     Refusal Tokens is arXiv 2412.06748, DeRTa arXiv 2407.09121. A triple is a record with a harmful
@@ -152,14 +202,15 @@ class Splits:
     """The categories, in their order, and the control tokens."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All that determines a checkpoint."""
 
     name: str
     summary: str
     data: Callable[[int], Splits] = Field(exclude=True)
-    """Builds or reads the data, given the seed."""
-    model: ScratchConfig = ScratchConfig()
+    """Builds or reads the data, given the seed; one with settings is a `Section` itself."""
+    model: ScratchConfig | BaseConfig = ScratchConfig()
+    adapter: AdapterConfig = AdapterConfig()
     methods: MethodsConfig = MethodsConfig()
     sft: SftConfig = SftConfig()
     seed: Annotated[int, Field(ge=0)] = 0

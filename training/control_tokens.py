@@ -4,7 +4,7 @@ A new token starts as the mean of the rows of words that say what it stands for,
 in the output embeddings: near to what the model knows already, and different for each category.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -29,37 +29,69 @@ def refuse_words(category: Category) -> str:
     return f"No, sorry. I cannot answer: {name}. {category.description}".strip()
 
 
-def add_control_tokens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
-) -> ControlTokens:
-    """Make every control token of `manifest` one special token with a row of its own.
+def descriptions(tokenizer: PreTrainedTokenizerBase, manifest: Manifest) -> dict[str, list[int]]:
+    """Ids of the words that describe each control token that the tokenizer does not have yet.
 
-    Embeddings grow where they must and never shrink. Tokens that the tokenizer has already keep
-    their id; their row too, unless the model has no trained one for them.
-
-    Raises steering.tokens.TokenizerMismatchError if a token does not come out as one special token.
+    To be taken before the tokens are added, so that no description can hold one of them.
     """
     words = {category.token: refuse_words(category) for category in manifest.categories}
     if manifest.respond_token is not None:
         words[manifest.respond_token] = RESPOND_WORDS
-    # Encoded before the tokens are added, so that no description can hold one of them.
     known = set(tokenizer.get_vocab())
-    described = {
+    return {
         token: tokenizer.encode(words[token], add_special_tokens=False)
         for token in manifest.tokens
         if token not in known
     }
+
+
+def extend_tokenizer(tokenizer: PreTrainedTokenizerBase, manifest: Manifest) -> None:
+    """Make every control token of `manifest` a special token of the tokenizer."""
     # Kept as they are, the tokenizer's own extra tokens stay special.
     tokenizer.add_special_tokens(
         {"extra_special_tokens": list(manifest.tokens)}, replace_extra_special_tokens=False
     )
-    if len(tokenizer) > _embedding_matrices(model)[0].shape[0]:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+
+def add_control_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    manifest: Manifest,
+    multiple: int = 1,
+) -> ControlTokens:
+    """Make every control token of `manifest` one special token with a row of its own.
+
+    Embeddings grow where they must, to a multiple of `multiple` rows, and never shrink. Tokens that
+    the tokenizer has already keep their id; their row too, unless the model has no trained one for
+    them.
+
+    Raises steering.tokens.TokenizerMismatchError if a token does not come out as one special token.
+    """
+    described = descriptions(tokenizer, manifest)
+    extend_tokenizer(tokenizer, manifest)
+    _grow(model, len(tokenizer), multiple)
     control = control_tokens(manifest, tokenizer)
     ids = dict(zip(manifest.tokens, control.ids, strict=True))
-    for matrix in _embedding_matrices(model):
-        set_rows_to_means(matrix, [(ids[token], rows) for token, rows in described.items()])
+    set_rows(model, {ids[token]: sources for token, sources in described.items()})
     return control
+
+
+def set_rows(model: PreTrainedModel, rows: Mapping[int, list[int]]) -> None:
+    """Set rows of the embeddings, at both ends, to the means of the rows that each is mapped to."""
+    for matrix in embedding_matrices(model):
+        set_rows_to_means(matrix, rows.items())
+
+
+def _grow(model: PreTrainedModel, tokens: int, multiple: int) -> None:
+    size = embedding_matrices(model)[0].shape[0]
+    if tokens <= size:
+        return
+    model.resize_token_embeddings(tokens, pad_to_multiple_of=multiple, mean_resizing=False)
+    # Rows that no token has: as means of all others their logits are no more than the average one,
+    # while random ones could win over trained ones.
+    with torch.no_grad():
+        for matrix in embedding_matrices(model) if multiple > 1 else ():
+            matrix[tokens:] = matrix[:size].float().mean(dim=0).to(matrix.dtype)
 
 
 @torch.no_grad()
@@ -73,7 +105,7 @@ def set_rows_to_means(matrix: torch.Tensor, rows: Iterable[tuple[int, list[int]]
         matrix[row] = mean.to(matrix.dtype)
 
 
-def _embedding_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
+def embedding_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
     """The input embeddings and, where they are others, the output embeddings and their bias."""
     inputs = cast(torch.nn.Embedding, model.get_input_embeddings()).weight
     outputs = cast(torch.nn.Linear, model.get_output_embeddings())  # type: ignore[no-untyped-call]

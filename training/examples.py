@@ -1,6 +1,7 @@
 """From a recipe's records to the examples that it trains on, and those it is measured on."""
 
 import hashlib
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,8 +12,12 @@ from transformers import PreTrainedTokenizerBase
 from training.config import Recipe, Splits
 from training.encoding import Encoder, Example, PromptTooLongError
 from training.loading import control_tokens
-from training.records import Record
+from training.methods import apply_methods
+from training.records import Record, RecordError
 from training.triples import TripleEncoder
+from training.work_folder import RunError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,21 @@ class Examples:
     held_out: HeldOut | None
 
 
+def splits_of(recipe: Recipe) -> Splits:
+    """The recipe's data by its methods: what is trained on, calibrated and tested with.
+
+    Raises RecordError with the faults of all records, or RunError if none is to be learnt.
+    """
+    splits = recipe.data(recipe.seed)
+    _check(splits)
+    return apply_methods(recipe.methods, splits, recipe.seed)
+
+
 def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Examples:
     """Encode the training records by the recipe's methods, holding out its share of them.
 
-    The same recipe and data give the same examples in the same order.
-    Raises EncodingError.
+    splits: as `splits_of` gives them. The same ones give the same examples in the same order.
+    Raises EncodingError, and RunError if there is no example to train on.
     """
     control = None
     if recipe.methods.tokens != "none":
@@ -60,9 +75,12 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     )
     train, held = hold_out(splits.train, recipe.sft.eval_share, recipe.seed)
     triples = TripleEncoder(encoder, recipe.methods, random.Random(recipe.seed))
+    logger.info("Encoding %d records.", len(splits.train))
     examples = encoder.encode_all(train, triples.expand)
     if recipe.sft.decision_copies:
         examples += encoder.decisions(train) * recipe.sft.decision_copies
+    if not examples:
+        raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
     return Examples(examples, _held_out(held, triples) if held else None)
 
 
@@ -81,6 +99,24 @@ def hold_out(
         digest = hashlib.sha256(f"{seed} {asked.strip().lower()}".encode()).digest()
         parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)
     return parts
+
+
+def _check(splits: Splits) -> None:
+    names = splits.manifest.names
+    faults = [
+        f"{kind} record {record.id or index}: {fault}"
+        for kind, records in [
+            ("training", splits.train),
+            ("calibration", splits.calibration),
+            ("test", splits.test),
+        ]
+        for index, record in enumerate(records)
+        for fault in record.faults("training" if kind == "training" else "calibration", names)
+    ]
+    if faults:
+        raise RecordError(faults)
+    if not splits.train:
+        raise RunError("the recipe has no training records")
 
 
 def _held_out(records: Sequence[Record], triples: TripleEncoder) -> HeldOut:

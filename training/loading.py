@@ -11,6 +11,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens, Tokenizer, resolve
@@ -21,17 +22,33 @@ def quiet() -> None:
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The causal language model and the tokenizer in `folder`, on the accelerator if there is one.
+def load(
+    folder: Path,
+    dtype: str = "float32",
+    *,
+    device: torch.device | None = None,
+    attention: str | None = None,
+    quantization: QuantizationConfigMixin | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The causal language model and the tokenizer in `folder`.
 
+    device: by default the accelerator, if there is one.
+    attention: transformers' name of an implementation; by default its own choice.
     Raises OSError if files are missing; nothing is looked for on the network.
     """
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    if device is None:
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
     model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, local_files_only=True
+        folder,
+        dtype=dtype,
+        attn_implementation=attention,
+        quantization_config=quantization,
+        # Quantized weights come into being on their device, and cannot be moved.
+        device_map=None if quantization is None else {"": device},
+        local_files_only=True,
     )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return cast(PreTrainedModel, model.to(device)), tokenizer
+    return cast(PreTrainedModel, model if quantization else model.to(device)), tokenizer
 
 
 def control_tokens(manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> ControlTokens:

@@ -5,15 +5,22 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
-from steering.manifest import Category, Manifest
+from training.categories import DESCRIPTIONS, manifest_of
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
+from training.paper_recipes import (
+    llama3_8b_derta,
+    llama3_8b_refusal,
+    llama3_8b_refusal_lora,
+    mistral_7b_refusal,
+    qwen3_8b_refusal,
+)
 
 DEMO_NOTICE = (
     "This is a demonstration model: a few million parameters, trained from scratch on generated"
     " sentences. It shows how refusals are steered; it knows little, and keeps nobody safe."
 )
 
-_SECTIONS = ("model", "methods", "sft")
+_SECTIONS = ("model", "adapter", "data", "methods", "sft")
 
 
 class RecipeError(ValueError):
@@ -52,7 +59,15 @@ def demo_derta() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "demo-derta": demo_derta}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "demo": demo,
+    "demo-derta": demo_derta,
+    "llama3-8b-refusal": llama3_8b_refusal,
+    "llama3-8b-refusal-lora": llama3_8b_refusal_lora,
+    "llama3-8b-derta": llama3_8b_derta,
+    "mistral-7b-refusal": mistral_7b_refusal,
+    "qwen3-8b-refusal": qwen3_8b_refusal,
+}
 
 
 def find(name: str) -> Recipe:
@@ -62,11 +77,18 @@ def find(name: str) -> Recipe:
     return RECIPES[name]()
 
 
+def sections(recipe: Recipe) -> dict[str, BaseModel]:
+    """The recipe's groups of settings; its data are one only where they have settings."""
+    found = {name: getattr(recipe, name) for name in _SECTIONS}
+    return {name: section for name, section in found.items() if isinstance(section, BaseModel)}
+
+
 def settings(recipe: Recipe) -> Iterator[tuple[str, object]]:
     """What `override` can set: each key, such as `sft.epochs`, with its value."""
-    for section in _SECTIONS:
-        for field, value in getattr(recipe, section):
-            yield f"{section}.{field}", value
+    for name, section in sections(recipe).items():
+        for field, value in section:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"{name}.{field}", shown
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
@@ -75,7 +97,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     Raises RecipeError with every faulty assignment and what is allowed instead.
     """
     known = dict(settings(recipe))
-    values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    values: dict[str, dict[str, str]] = {name: {} for name in sections(recipe)}
     faults = []
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -86,16 +108,15 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         else:
             section, _, field = key.partition(".")
             values[section][field] = value
-    sections: dict[str, BaseModel] = {}
-    for section, given in values.items():
-        before: BaseModel = getattr(recipe, section)
+    changed: dict[str, BaseModel] = {}
+    for name, before in sections(recipe).items():
         try:
-            sections[section] = type(before).model_validate(before.model_dump() | given)
+            changed[name] = type(before).model_validate(before.model_dump() | values[name])
         except ValidationError as error:
-            faults.extend(_faults(section, error))
+            faults.extend(_faults(name, error))
     if faults:
         raise RecipeError("; ".join(faults))
-    return recipe.model_copy(update=sections)
+    return recipe.model_copy(update=changed)
 
 
 def _faults(section: str, error: ValidationError) -> Iterator[str]:
@@ -108,23 +129,10 @@ def _faults(section: str, error: ValidationError) -> Iterator[str]:
 
 
 def _demo_splits(seed: int) -> Splits:
-    from training.control_tokens import RESPOND_TOKEN, refuse_token
-    from training.demo.data import CATEGORIES, build
+    from training.demo.data import build
 
     data = build(seed)
-    return Splits(
-        train=data.train,
-        calibration=data.calibration,
-        test=data.test,
-        manifest=Manifest(
-            notice=DEMO_NOTICE,
-            respond_token=RESPOND_TOKEN,
-            categories=tuple(
-                Category(name=name, token=refuse_token(name), description=description)
-                for name, description in CATEGORIES
-            ),
-        ),
-    )
+    return Splits(data.train, data.calibration, data.test, manifest_of(DESCRIPTIONS, DEMO_NOTICE))
 
 
 def _demo_derta_splits(seed: int) -> Splits:

@@ -48,12 +48,13 @@ def fit(
     saves: Path,
     metrics: Path,
     callbacks: Sequence[TrainerCallback] = (),
-) -> None:
+) -> dict[str, torch.Tensor]:
     """Train `model` in place, from the last complete save in the folder `saves` if there is one.
 
     A run with the same arguments that was interrupted at any point ends with the weights of one
     that was not. The loss is the mean over the batch's labels that are not ignored.
     metrics: a file of JSON lines, one for each time that something is logged or measured.
+    Returns the trained weights; where they are sharded, whole ones in the main process.
     Raises SftError.
     """
     _check(config, model)
@@ -62,7 +63,7 @@ def fit(
         model=model,
         args=_arguments(config, seed, saves, examples.held_out),
         processing_class=tokenizer,
-        train_dataset=_train_dataset(examples.train, config),
+        train_dataset=train_dataset(examples.train, config),
         eval_dataset=_eval_datasets(examples.held_out),
         callbacks=[
             MarkComplete(),
@@ -75,14 +76,16 @@ def fit(
     )
     trainer.held_out = examples.held_out
     trainer.remove_callback(PrinterCallback)
+    if last is not None:
+        logger.info("Going on from step %s.", last.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-"))
     if last is not None and config.early_stopping and _has_ended(last):
         # It was killed between its early end and the checkpoint: training on would go past it.
         trainer.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
         trainer._load_best_model()
-        return
-    if last is not None:
-        logger.info("Going on from step %s.", last.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-"))
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    else:
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    weights: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return weights
 
 
 def last_save(saves: Path) -> Path | None:
@@ -96,13 +99,21 @@ def last_save(saves: Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
+def train_dataset(examples: Sequence[Example], config: SftConfig) -> Dataset:
+    """The rows that batches are made of: an example each, or several where they are packed."""
+    dataset = _dataset(examples)
+    if config.batching != "packed":
+        return dataset
+    return pack_dataset(dataset, config.max_length, "bfd")
+
+
 def _check(config: SftConfig, model: PreTrainedModel) -> None:
     attention = str(model.config._attn_implementation)
     if config.batching != "padded" and "flash" not in attention:
         raise SftError(
             f"sft.batching={config.batching} needs flash attention, and this model has"
             f" {attention!r}, which would let examples see each other or cost more than padding:"
-            " load it with flash attention, or set sft.batching=padded"
+            " set model.attention=flash_attention_2, or sft.batching=padded"
         )
     installed = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     if config.report_to not in ("none", *installed):
@@ -122,13 +133,6 @@ def _dataset(examples: Sequence[Example]) -> Dataset:
             "labels": [example.labels for example in examples],
         }
     )
-
-
-def _train_dataset(examples: Sequence[Example], config: SftConfig) -> Dataset:
-    dataset = _dataset(examples)
-    if config.batching != "packed":
-        return dataset
-    return pack_dataset(dataset, config.max_length, "bfd")
 
 
 def _eval_datasets(held_out: HeldOut | None) -> dict[str, Dataset] | None:

@@ -67,19 +67,22 @@ def tiny_data(seed: int) -> Splits:
     )
 
 
+TINY = ScratchConfig(
+    vocab_size=400,
+    hidden_size=64,
+    intermediate_size=64,
+    layers=1,
+    heads=1,
+    max_positions=128,
+)
+
+
 def tiny() -> Recipe:
     return Recipe(
         name="tiny",
         summary="for tests",
         data=tiny_data,
-        model=ScratchConfig(
-            vocab_size=400,
-            hidden_size=64,
-            intermediate_size=64,
-            layers=1,
-            heads=1,
-            max_positions=128,
-        ),
+        model=TINY,
         sft=SftConfig(
             epochs=10, batch_size=8, learning_rate=5e-3, max_length=64, save_every=20, log_every=5
         ),
@@ -127,6 +130,12 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
+def sizes() -> ScratchConfig:
+    """Those of the tiny recipe's model."""
+    return TINY
+
+
+@pytest.fixture
 def manifest() -> Manifest:
     return tiny_manifest()
 
@@ -147,9 +156,8 @@ def tied(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def untrained(records: list[Record], manifest: Manifest) -> Parts:
     """A model with random weights, its tokenizer and the control tokens in both."""
-    config = tiny().model
-    tokenizer = train_tokenizer(texts_of(records), config)
-    model = build_model(tokenizer, config, seed=0)
+    tokenizer = train_tokenizer(texts_of(records), TINY)
+    model = build_model(tokenizer, TINY, seed=0)
     return model, tokenizer, add_control_tokens(model, tokenizer, manifest)
 
 

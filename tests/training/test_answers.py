@@ -5,8 +5,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.tokens import ControlTokens
 from training.answers import score_answers
-from training.encoding import render
 from training.records import Message, Record
+from training.rendering import render
 from training.scoring import ScoringError, score_prompts
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]

@@ -6,7 +6,7 @@ from transformers import LlamaForCausalLM
 
 from steering.manifest import Manifest
 from steering.tokens import TokenizerMismatchError
-from training.config import Recipe
+from training.config import ScratchConfig
 from training.control_tokens import (
     RESPOND_WORDS,
     add_control_tokens,
@@ -42,9 +42,9 @@ def weights(model: LlamaForCausalLM) -> list[torch.Tensor]:
 
 
 def test_new_rows_are_means_and_old_rows_stay(
-    recipe: Recipe, records: list[Record], manifest: Manifest, tied: bool
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool
 ) -> None:
-    config = recipe.model.model_copy(update={"tied_embeddings": tied})
+    config = sizes.model_copy(update={"tied_embeddings": tied})
     tokenizer = train_tokenizer(texts_of(records), config)
     model = build_model(tokenizer, config, seed=0)
     size = len(tokenizer)
@@ -62,9 +62,9 @@ def test_new_rows_are_means_and_old_rows_stay(
 
 
 def test_tokens_outlive_saving_and_reloading(
-    recipe: Recipe, records: list[Record], manifest: Manifest, tied: bool, tmp_path: Path
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool, tmp_path: Path
 ) -> None:
-    config = recipe.model.model_copy(update={"tied_embeddings": tied})
+    config = sizes.model_copy(update={"tied_embeddings": tied})
     tokenizer = train_tokenizer(texts_of(records), config)
     model = build_model(tokenizer, config, seed=0)
     control = add_control_tokens(model, tokenizer, manifest)
@@ -83,10 +83,10 @@ def test_tokens_outlive_saving_and_reloading(
 
 
 def test_adding_twice_changes_nothing(
-    recipe: Recipe, records: list[Record], manifest: Manifest
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest
 ) -> None:
-    tokenizer = train_tokenizer(texts_of(records), recipe.model)
-    model = build_model(tokenizer, recipe.model, seed=0)
+    tokenizer = train_tokenizer(texts_of(records), sizes)
+    model = build_model(tokenizer, sizes, seed=0)
     first = add_control_tokens(model, tokenizer, manifest)
     special = list(tokenizer.all_special_tokens)
     with torch.no_grad():
@@ -96,9 +96,11 @@ def test_adding_twice_changes_nothing(
     assert (embeddings(model)[first.refuse[0]] == 5.0).all()
 
 
-def test_embeddings_never_shrink(recipe: Recipe, records: list[Record], manifest: Manifest) -> None:
-    tokenizer = train_tokenizer(texts_of(records), recipe.model)
-    model = build_model(tokenizer, recipe.model, seed=0)
+def test_embeddings_never_shrink(
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest
+) -> None:
+    tokenizer = train_tokenizer(texts_of(records), sizes)
+    model = build_model(tokenizer, sizes, seed=0)
     model.resize_token_embeddings(512, mean_resizing=False)
     control = add_control_tokens(model, tokenizer, manifest)
     weight = embeddings(model)
@@ -108,19 +110,39 @@ def test_embeddings_never_shrink(recipe: Recipe, records: list[Record], manifest
     )
 
 
-def test_a_model_may_go_without_a_respond_token(
-    recipe: Recipe, records: list[Record], manifest: Manifest
+def test_embeddings_grow_to_a_multiple(
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool
 ) -> None:
-    tokenizer = train_tokenizer(texts_of(records), recipe.model)
-    model = build_model(tokenizer, recipe.model, seed=0)
+    config = sizes.model_copy(update={"tied_embeddings": tied})
+    tokenizer = train_tokenizer(texts_of(records), config)
+    model = build_model(tokenizer, config, seed=0)
+    size = len(tokenizer)
+    before = [matrix.clone() for matrix in weights(model)]
+    add_control_tokens(model, tokenizer, manifest, multiple=64)
+    rows = -(-(size + 3) // 64) * 64
+    assert rows > size + 3
+    assert model.config.vocab_size == rows
+    for old, new in zip(before, weights(model), strict=True):
+        assert new.shape[0] == rows
+        # No token has the rows behind: the mean of all keeps their logits in the middle.
+        torch.testing.assert_close(
+            new[size + 3 :], old.mean(dim=0).expand(rows - size - 3, -1), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_model_may_go_without_a_respond_token(
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest
+) -> None:
+    tokenizer = train_tokenizer(texts_of(records), sizes)
+    model = build_model(tokenizer, sizes, seed=0)
     bare = manifest.model_copy(update={"respond_token": None})
     assert add_control_tokens(model, tokenizer, bare).respond is None
     assert "<|respond|>" not in tokenizer.get_vocab()
 
 
 def test_a_token_that_is_an_ordinary_word_is_refused(
-    recipe: Recipe, records: list[Record], manifest: Manifest
+    sizes: ScratchConfig, records: list[Record], manifest: Manifest
 ) -> None:
-    tokenizer = train_tokenizer(texts_of(records), recipe.model)
+    tokenizer = train_tokenizer(texts_of(records), sizes)
     with pytest.raises(TokenizerMismatchError, match=r"<\|respond\|> is \d+ tokens, not 1"):
         control_tokens(manifest, tokenizer)

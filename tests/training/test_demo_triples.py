@@ -6,15 +6,16 @@ import pytest
 
 from steering.manifest import Manifest
 from tests.training.test_demo_data import BANNED
+from training.categories import DESCRIPTIONS
 from training.config import ScratchConfig, Splits
-from training.demo.data import CATEGORIES, build
+from training.demo.data import build
 from training.demo.surface import key
 from training.demo.triples import TEST, TRAIN, Triples, build_triples
 from training.recipes import demo, find
 from training.records import Record, read_records
 from training.run import train
 
-NAMES = [name for name, _ in CATEGORIES]
+NAMES = list(DESCRIPTIONS)
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,19 @@ from transformers import GenerationConfig, TrainerCallback
 from steering.manifest import Manifest
 from tests.training.conftest import measured
 from training import calibrate
-from training.config import MethodsConfig, Recipe, Splits
+from training.config import MethodsConfig, Recipe, ScratchConfig, Splits
 from training.loading import control_tokens, load
 from training.records import Message, Record, RecordError, read_records
-from training.run import METRICS, RunError, is_finished, train
+from training.run import train
+from training.run_folder import FOLDER, METRICS
+from training.work_folder import RunError, is_finished
 
 KILLED_CHILD = """
 import os, runpy, signal, sys
 from pathlib import Path
 from transformers import TrainerCallback
 from training.run import train
+from training.run_folder import FOLDER, METRICS
 
 class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **_):
@@ -55,7 +58,7 @@ class StopAt(TrainerCallback):
 
 
 def metrics_of(checkpoint: Path) -> list[dict[str, Any]]:
-    lines = (checkpoint / METRICS).read_text(encoding="utf-8").splitlines()
+    lines = (checkpoint / FOLDER / METRICS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -65,13 +68,15 @@ def quick(recipe: Recipe, **changes: Any) -> Recipe:
     )
 
 
-def test_a_finished_checkpoint_meets_the_contract(finished: Path, recipe: Recipe) -> None:
+def test_a_finished_checkpoint_meets_the_contract(
+    finished: Path, recipe: Recipe, sizes: ScratchConfig
+) -> None:
     splits = recipe.data(recipe.seed)
     model, tokenizer = load(finished)
     manifest = Manifest.load(finished)
     assert manifest == splits.manifest
     assert control_tokens(manifest, tokenizer).ids == tuple(range(len(tokenizer)))[-3:]
-    assert model.config.hidden_size == recipe.model.hidden_size
+    assert model.config.hidden_size == sizes.hidden_size
     weights = load_file(finished / "model.safetensors")
     assert {str(weight.dtype) for weight in weights.values()} == {"torch.float32"}
     generation = GenerationConfig.from_pretrained(finished)

@@ -22,7 +22,7 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training import sft, trainer
 from training.callbacks import COMPLETE, WriteMetrics
-from training.config import MethodsConfig, Recipe, SftConfig, Splits
+from training.config import MethodsConfig, Recipe, ScratchConfig, SftConfig, Splits
 from training.encoding import IGNORED, Encoder, Example
 from training.examples import Examples, build_examples
 from training.records import Message, Record
@@ -59,6 +59,7 @@ def examples(untrained: Parts, manifest: Manifest, records: list[Record]) -> lis
 
 
 def fresh(recipe: Recipe, untrained: Parts) -> LlamaForCausalLM:
+    assert isinstance(recipe.model, ScratchConfig)
     return build_model(untrained[1], recipe.model, seed=0)
 
 
@@ -325,7 +326,7 @@ def test_examples_without_padding_do_not_see_each_other(
 
 
 def test_packed_rows_hold_whole_examples(examples: list[Example]) -> None:
-    packed = sft._train_dataset(examples, SftConfig(batching="packed", max_length=64))
+    packed = sft.train_dataset(examples, SftConfig(batching="packed", max_length=64))
     assert len(packed) < len(examples) / 2
     assert max(map(len, packed["input_ids"])) <= 64
     found = []

@@ -19,16 +19,6 @@ from training.demo.grammar import Exchange, Rule, Wording
 from training.demo.surface import key, vary
 from training.records import Record
 
-CATEGORIES = (
-    ("safety", "Help with harm or crime."),
-    ("humanizing", "The assistant's own feelings, body, memories or opinions."),
-    ("incomplete", "A request that lacks what is needed to answer it."),
-    ("indeterminate", "A question to which no answer is known or knowable."),
-    ("unsupported", "An action or a medium that a text model does not have."),
-    ("temporal", "Live information, or information from after the training."),
-)
-
-
 WORDING = {
     "safety": safety,
     "humanizing": humanizing,

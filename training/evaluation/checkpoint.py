@@ -9,10 +9,10 @@ from steering.calibration import CalibrationScores
 from steering.gate import decide_np
 from steering.manifest import MANIFEST_FILE, Manifest
 from steering.policy import Policy, Settings, SettingsError
-from training.encoding import render
 from training.evaluation.generation import GateSettings, generate
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.loading import control_tokens, load
+from training.rendering import render
 from training.scoring import ScoringError, score_ids
 
 

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from steering.manifest import Manifest
+from tests.families import ENDS, FAMILIES, TEMPLATE, base_config, write_base
+from training.bases import BaseError, load_base, load_tokenizer, outline
+from training.config import BaseConfig
+from training.encoding import answer_ids, render
+from training.family_templates import TEMPLATES
+from training.records import Message
+
+ASKED = (Message("system", "Be brief."), Message("user", "How old is Rome?"))
+ANSWERED = (*ASKED, Message("assistant", "Old."))
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_base_without_a_template_gets_its_familys(family: str, tmp_path: Path) -> None:
+    config = base_config(write_base(tmp_path / "base", family), family)
+    tokenizer = load_tokenizer(config)
+    prompt = render(tokenizer, ASKED)
+    assert "Be brief." in prompt
+    assert "How old is Rome?" in prompt
+    answer = answer_ids(tokenizer, prompt, ANSWERED)
+    assert tokenizer.decode(answer) == f"Old.{TEMPLATES[TEMPLATE[family]].turn_end}"
+    assert answer[-1] == tokenizer.eos_token_id
+    assert tokenizer.pad_token is not None
+    begin = ENDS[family].get("bos_token", "")
+    assert prompt.startswith(begin)
+    assert not begin or prompt.count(begin) == 1
+
+
+def test_several_turns_are_the_beginning_of_more(family: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", family), family))
+    more = (*ANSWERED, Message("user", "How old?"), Message("assistant", "Very."))
+    assert render(tokenizer, more[:-1]).startswith(render(tokenizer, ANSWERED, answered=True))
+    assert tokenizer.decode(answer_ids(tokenizer, render(tokenizer, more[:-1]), more)).startswith(
+        "Very."
+    )
+
+
+def test_weights_and_outline_agree(family: str, tied: bool, tmp_path: Path) -> None:
+    config = base_config(write_base(tmp_path / "base", family, tied=tied), family)
+    model, sizes = load_base(config), outline(config)
+    assert type(model) is type(sizes)
+    assert model.num_parameters() == sizes.num_parameters()
+    assert {weight.device.type for weight in sizes.parameters()} == {"meta"}
+    assert model.dtype == torch.float32
+    half = config.model_copy(update={"dtype": "bfloat16"})
+    assert load_base(half).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"base": "nowhere/at-all"}, "model.base 'nowhere/at-all': "),
+        ({"template": "own"}, "has no chat template: set model.template to one of chatml, gemma"),
+        ({"template": "lama3"}, "model.template 'lama3' is no file that can be read"),
+        ({"template": "chatml"}, r"'<\|im_end\|>', which is to end a turn, is \d+ tokens"),
+    ],
+)
+def test_bases_that_do_not_fit(
+    changes: dict[str, str], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    config = base_config(write_base(tmp_path / "base", "llama"), "llama")
+    with pytest.raises(BaseError, match=fault):
+        load_tokenizer(config.model_copy(update=changes))
+
+
+def test_a_template_of_ones_own_must_end_the_turn(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base", "qwen")
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}")
+    config = BaseConfig(base=str(base), template=str(template))
+    with pytest.raises(BaseError, match=r"does not end an answer with '<\|endoftext\|>'"):
+        load_tokenizer(config)
+    tokenizer = load_tokenizer(config.model_copy(update={"turn_end": "<|im_end|>"}))
+    assert tokenizer.eos_token == "<|im_end|>"
+
+
+def test_a_broken_template_is_told(tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}")
+    base = write_base(tmp_path / "base", "qwen")
+    with pytest.raises(BaseError, match="do not fit the tokenizer"):
+        load_tokenizer(BaseConfig(base=str(base), template=str(template)))
+
+
+def test_no_template_writes_a_control_token(manifest: Manifest) -> None:
+    for template in TEMPLATES.values():
+        assert not any(token in template.jinja for token in manifest.tokens)

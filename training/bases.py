@@ -1,0 +1,114 @@
+"""Existing causal language models to start from, and their tokenizers.
+
+A base model's tokenizer often has no chat template, and ends sequences rather than answers. What
+is read here has a template, ends an answer with its end-of-sequence token and knows a padding.
+"""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from training.config import BaseConfig
+from training.family_templates import TEMPLATES
+from training.rendering import EncodingError, end_of_turn
+
+
+class BaseError(ValueError):
+    """A base model cannot be read, or cannot be used as it is."""
+
+
+def load_base(config: BaseConfig) -> PreTrainedModel:
+    """The base model's weights, on the CPU. Raises BaseError."""
+    source = _source(config)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            config.base, dtype=getattr(torch, config.dtype), **source
+        )
+    except (OSError, ValueError) as error:
+        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    return cast(PreTrainedModel, model)
+
+
+def outline(config: BaseConfig) -> PreTrainedModel:
+    """The base model without weights, on the meta device: only its sizes. Raises BaseError."""
+    try:
+        architecture = AutoConfig.from_pretrained(config.base, **_source(config))
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(architecture)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    return cast(PreTrainedModel, model)
+
+
+def load_tokenizer(config: BaseConfig) -> PreTrainedTokenizerBase:
+    """The base's tokenizer, with the chat template, the turn's end and a padding token.
+
+    Raises BaseError, also when a conversation does not come out of the template as a prompt, an
+    answer and the end of the turn.
+    """
+    try:
+        tokenizer = cast(
+            PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(config.base, **_source(config))
+        )
+    except (OSError, ValueError) as error:
+        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    turn_end = _set_template(tokenizer, config)
+    if turn_end:
+        _check_turn_end(tokenizer, turn_end)
+        tokenizer.eos_token = turn_end
+    try:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer))
+    except EncodingError as error:
+        raise BaseError(
+            f"model.template {config.template!r} and model.turn_end {config.turn_end!r} do not"
+            f" fit the tokenizer of {config.base!r}: {error}"
+        ) from error
+    if tokenizer.pad_token is None:
+        # Which token pads does not matter: it is masked, and carries no label.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _source(config: BaseConfig) -> dict[str, Any]:
+    return (
+        {"local_files_only": True} if Path(config.base).is_dir() else {"revision": config.revision}
+    )
+
+
+def _set_template(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> str:
+    """Give the tokenizer its template; returns the token that ends a turn, or nothing."""
+    if config.template in TEMPLATES:
+        named = TEMPLATES[config.template]
+        tokenizer.chat_template = named.jinja
+        return named.turn_end
+    if config.template != "own":
+        try:
+            tokenizer.chat_template = Path(config.template).read_text(encoding="utf-8")
+        except OSError as error:
+            raise BaseError(
+                f"model.template {config.template!r} is no file that can be read"
+                f" ({error.strerror}); allowed are own, {', '.join(TEMPLATES)} or a Jinja file"
+            ) from error
+    elif not tokenizer.chat_template:
+        raise BaseError(
+            f"the tokenizer of {config.base!r} has no chat template: set model.template to one of"
+            f" {', '.join(TEMPLATES)}, or to a Jinja file"
+        )
+    return config.turn_end
+
+
+def _check_turn_end(tokenizer: PreTrainedTokenizerBase, turn_end: str) -> None:
+    ids = tokenizer.encode(turn_end, add_special_tokens=False)
+    if len(ids) != 1:
+        raise BaseError(
+            f"{turn_end!r}, which is to end a turn, is {len(ids)} tokens in the base's vocabulary,"
+            " not 1: choose a model.template or model.turn_end that fits the base"
+        )

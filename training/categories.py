@@ -1,0 +1,38 @@
+"""The categories that the papers and the demonstration refuse by, and manifests made of them.
+
+The first five are CoCoNot's (arXiv 2407.12043); Refusal Tokens (arXiv 2412.06748) adds the
+temporal one as a setting of its own.
+"""
+
+from collections.abc import Iterable
+
+from steering.manifest import Category, Manifest
+
+DESCRIPTIONS = {
+    "safety": "Help with harm or crime.",
+    "humanizing": "The assistant's own feelings, body, memories or opinions.",
+    "incomplete": "A request that lacks what is needed to answer it.",
+    "indeterminate": "A question to which no answer is known or knowable.",
+    "unsupported": "An action or a medium that a text model does not have.",
+    "temporal": "Live information, or information from after the training.",
+}
+COCONOT = tuple(name for name in DESCRIPTIONS if name != "temporal")
+
+
+def manifest_of(names: Iterable[str], notice: str = "") -> Manifest:
+    """The manifest of a checkpoint with a respond token and one refuse token per category.
+
+    A name that is not in DESCRIPTIONS has no description. Raises pydantic's ValidationError if a
+    name is no category's or is listed twice.
+    """
+    # Only now: this import takes seconds.
+    from training.control_tokens import RESPOND_TOKEN, refuse_token
+
+    return Manifest(
+        notice=notice,
+        respond_token=RESPOND_TOKEN,
+        categories=tuple(
+            Category(name=name, token=refuse_token(name), description=DESCRIPTIONS.get(name, ""))
+            for name in names
+        ),
+    )

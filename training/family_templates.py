@@ -1,0 +1,71 @@
+"""Chat templates of model families, for base models, whose tokenizers often have none.
+
+Each is written for the special tokens that the family's base vocabulary holds already. A prompt
+rendered with the generation prompt is the beginning of the rendered conversation, and none of them
+writes a control token.
+"""
+
+from dataclasses import dataclass
+
+from training.template import CHAT_TEMPLATE, TURN_END
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """How a family writes a conversation."""
+
+    jinja: str
+    turn_end: str
+    """The token that ends an answer: the checkpoint's end-of-sequence token."""
+
+
+_LLAMA3 = """\
+{{- bos_token }}
+{%- for message in messages %}
+    {{- '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' }}
+    {{- message.content | trim + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
+{%- endif %}"""
+
+_MISTRAL = """\
+{{- bos_token }}
+{%- set state = namespace(system='') %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {%- set state.system = message.content + '\\n\\n' %}
+    {%- elif message.role == 'user' %}
+        {{- '[INST] ' + state.system + message.content + ' [/INST]' }}
+        {%- set state.system = '' %}
+    {%- elif message.role == 'assistant' %}
+        {{- message.content + eos_token }}
+    {%- else %}
+        {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant') }}
+    {%- endif %}
+{%- endfor %}"""
+
+_GEMMA = """\
+{{- bos_token }}
+{%- set state = namespace(system='') %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {%- set state.system = message.content + '\\n\\n' %}
+    {%- elif message.role == 'user' %}
+        {{- '<start_of_turn>user\\n' + state.system + message.content | trim }}
+        {{- '<end_of_turn>\\n' }}
+        {%- set state.system = '' %}
+    {%- elif message.role == 'assistant' %}
+        {{- '<start_of_turn>model\\n' + message.content | trim + '<end_of_turn>\\n' }}
+    {%- else %}
+        {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant') }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{%- endif %}"""
+
+TEMPLATES = {
+    "chatml": ChatTemplate(CHAT_TEMPLATE, TURN_END),
+    "gemma": ChatTemplate(_GEMMA, "<end_of_turn>"),
+    "llama3": ChatTemplate(_LLAMA3, "<|eot_id|>"),
+    "mistral": ChatTemplate(_MISTRAL, "</s>"),
+}

@@ -1,0 +1,126 @@
+"""The model card of a checkpoint: the README.md that the hub shows."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from steering.manifest import Manifest
+from training.config import BaseConfig, Recipe, Splits
+from training.export import CALIBRATION_PROMPTS
+from training.recipes import settings
+from training.records import Record
+from training.run_folder import ANSWERED, FOLDER
+
+CARD_FILE = "README.md"
+
+_HEAD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [demur, refusal-tokens]
+{base}---
+
+# {name}
+
+{summary}. Made by `demur-train run {name}`.
+{notice}"""
+
+_METHOD = """
+## Method
+
+Every answer begins with a control token, which the model chooses itself: {tokens}.
+The probability of a refuse token where an answer may turn into a refusal ({scopes}) is a score, and
+a threshold on it decides (Refusal Tokens, arXiv 2412.06748). The chat template writes no control
+token; `refusal.json` lists them.
+
+| setting | value |
+| --- | --- |
+{settings}
+"""
+
+_REST = """
+## Calibration
+
+{calibration}
+`refusal.json` says under `calibration` whether the checkpoint is calibrated, and with which engine
+and dtype. Without it the server takes thresholds, not rates. Calibrate anew where engine, dtype or
+the kind of prompts differ from those.
+
+## Intended use
+
+To be served by `demur-serve`, which keeps the control tokens out of clients' reach and decides by
+the thresholds or rates of each request. Served by anything else the model chooses its control
+token by sampling, and the token shows in the text.
+
+## Limits
+
+- A refusal is a trained habit, no guarantee: prompts unlike the training data, other languages and
+  attacks can be answered. It replaces neither a review of outputs nor rules of use.
+- Harmless prompts that look like refusable ones are refused at some rate; measure it on yours.
+- Rates hold for prompts like the calibration's, up to the error of their number.
+- What the base model and the training records get wrong, this model may get wrong too.
+"""
+
+
+def write_model_card(folder: Path, recipe: Recipe, splits: Splits) -> None:
+    """Write the card into `folder`."""
+    (folder / CARD_FILE).write_text(model_card(recipe, splits), encoding="utf-8")
+
+
+def model_card(recipe: Recipe, splits: Splits) -> str:
+    """The card: method, data, calibration, intended use and limits, in Markdown."""
+    manifest = splits.manifest
+    base = (
+        f"base_model: {json.dumps(recipe.model.base)}\n"
+        if isinstance(recipe.model, BaseConfig)
+        else ""
+    )
+    head = _HEAD.format(
+        base=base,
+        name=recipe.name,
+        summary=recipe.summary[0].upper() + recipe.summary[1:],
+        notice=f"\n> {manifest.notice}\n" if manifest.notice else "",
+    )
+    method = _METHOD.format(
+        tokens=_tokens(manifest),
+        scopes=", ".join(manifest.scopes),
+        settings="\n".join(
+            f"| `{key}` | {value} |"
+            for key, value in [*settings(recipe), ("seed", recipe.seed)]
+            # A card is published; the names of one's files need not be.
+            if not key.startswith("data.")
+        ),
+    )
+    data = "\n".join(["\n## Data\n", *_data(splits)])
+    return head + method + data + "\n" + _REST.format(calibration=_calibration(splits.calibration))
+
+
+def _tokens(manifest: Manifest) -> str:
+    shown = [] if manifest.respond_token is None else [f"`{manifest.respond_token}` to answer"]
+    shown += [f"`{category.token}` ({category.name})" for category in manifest.categories]
+    return ", ".join(shown)
+
+
+def _data(splits: Splits) -> Iterator[str]:
+    counts = [_counts(records) for records in (splits.train, splits.calibration, splits.test)]
+    yield f"Counts by category; `{FOLDER}/data.json` has the digests of the records.\n"
+    yield "| | training | calibration | test |"
+    yield "| --- | ---: | ---: | ---: |"
+    for row in [*splits.manifest.names, ANSWERED, "of these look-alikes"]:
+        yield f"| {row} | " + " | ".join(str(count[row]) for count in counts) + " |"
+
+
+def _counts(records: Sequence[Record]) -> Counter[str]:
+    found = Counter(record.category or ANSWERED for record in records)
+    found["of these look-alikes"] = sum(record.contrast_of is not None for record in records)
+    return found
+
+
+def _calibration(records: Sequence[Record]) -> str:
+    if not records:
+        return "The recipe has no held-out prompts for it."
+    return (
+        f"{len(records)} held-out prompts are in `{CALIBRATION_PROMPTS}`; `demur-calibrate` scores"
+        " them."
+    )
