@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from accelerate.state import PartialState  # type: ignore[import-untyped]
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from training.processes import join
 from training.progress import Progress
 
 COMPLETE = "complete"
@@ -22,7 +22,7 @@ class MarkComplete(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Mark the save that was just written, once every process has written its part."""
-        PartialState().wait_for_everyone()
+        join().wait_for_everyone()
         if not state.is_world_process_zero:
             return
         save = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"

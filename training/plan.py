@@ -64,7 +64,7 @@ def plan(recipe: Recipe) -> Iterator[str]:
     """
     processes = join().num_processes
     splits = splits_of(recipe)
-    model, tokenizer = _outline(recipe, splits)
+    model, tokenizer = outline_of(recipe, splits)
     examples = build_examples(recipe, splits, tokenizer).train
     work = work_of(examples, recipe.sft, processes)
     sizes = sizes_of(model, recipe, splits.manifest, tokenizer)
@@ -79,7 +79,7 @@ def plan(recipe: Recipe) -> Iterator[str]:
     yield f"tokens      {work.tokens:,}, of which {work.learnt:,} are learnt"
     yield f"parameters  {sizes.parameters:,}, of which {sizes.trained:,} are trained"
     yield "memory      per device, in GiB, estimated; sharded by FSDP or ZeRO-3:"
-    yield from table({shards: _memory(recipe, sizes, work, shards) for shards in SHARDS})
+    yield from table({shards: memory_of(recipe, sizes, work, shards) for shards in SHARDS})
 
 
 def sizes_of(
@@ -120,7 +120,7 @@ def table(columns: dict[int, Memory]) -> Iterator[str]:
         yield f"  {name:12}" + "".join(cells)
 
 
-def _outline(recipe: Recipe, splits: Splits) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def outline_of(recipe: Recipe, splits: Splits) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model without weights, and the tokenizer with its control tokens."""
     config, manifest = recipe.model, splits.manifest
     tokenizer: PreTrainedTokenizerBase
@@ -142,7 +142,8 @@ def _outline(recipe: Recipe, splits: Splits) -> tuple[PreTrainedModel, PreTraine
     return model, tokenizer
 
 
-def _memory(recipe: Recipe, sizes: Sizes, work: Work, shards: int) -> Memory:
+def memory_of(recipe: Recipe, sizes: Sizes, work: Work, shards: int) -> Memory:
+    """The estimate for one of `shards` devices that share the weights."""
     sft = recipe.sft
     weight_bytes = getattr(torch, recipe.model.dtype).itemsize
     tiled = torch.accelerator.is_available() or sizes.vocabulary > SMALL_VOCABULARY

@@ -1,3 +1,4 @@
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.families import FAMILIES, base_config, write_base
-from training import adapters, sft
+from training import sft
 from training.adapters import AdapterError, adapter_state, attach, merge, quantization, token_rows
 from training.config import AdapterConfig, Recipe, SftConfig, Splits
 from training.control_tokens import embedding_matrices
@@ -158,6 +159,6 @@ def test_quantization_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(AdapterError, match="'qlora' needs a CUDA GPU, and there is none"):
             quantization()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(adapters.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(AdapterError, match="pip install bitsandbytes"):
         quantization()

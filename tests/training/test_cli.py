@@ -32,7 +32,8 @@ def test_help_comes_without_heavy_imports(arguments: str) -> None:
         "module, *sys.argv[1:] = sys.argv[1:]\n"
         "try: runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'numpy', 'accelerate', 'peft'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     shown = subprocess.run(
@@ -74,11 +75,43 @@ def test_faulty_recipes_and_settings(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["run"], ["run", "demo"], ["run", "demo", "--output", "x", "--seed", "-1"]],
+    [[], ["fly"], ["run"], ["run", "demo", "--output", "x", "--seed", "-1"]],
 )
 def test_faulty_command_lines_exit_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
+
+
+def test_a_run_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "demo"]) == 2
+    assert "--output is missing: the folder of the checkpoint, or --dry-run" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.usefixtures("known")
+def test_a_dry_run_prints_the_plan(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "tiny", "--dry-run", "--set", "sft.epochs=1"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"recipe      tiny: {recipe.summary}\n")
+    assert "\nsteps       24 of 8 examples, with 1 process\n" in shown
+    assert "\n  total " in shown
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--output", "out"]])
+def test_a_recipe_without_its_data_says_what_is_missing(
+    more: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = ["--set", "data.test=none.jsonl"]
+    assert cli.main(["run", "llama3-8b-refusal", *more, *missing]) == 1
+    said = capsys.readouterr().err
+    assert "data.train names no file of training records" in said
+    assert "none.jsonl: cannot be read" in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("known")

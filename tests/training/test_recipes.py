@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from training.config import Recipe, ScratchConfig, SftConfig
+from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
+from training.files import JsonLines
 from training.recipes import RECIPES, RecipeError, demo, find, override, settings
 
 
@@ -11,6 +14,37 @@ def test_recipes_are_found_by_their_own_name() -> None:
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError, match=r"recipe 'dmeo' is unknown; known are demo"):
         find("dmeo")
+
+
+PAPER = [name for name in RECIPES if name != "demo"]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_papers_recipe_takes_its_data_from_files(name: str) -> None:
+    recipe = override(
+        find(name), ["data.train=a.jsonl,b.jsonl", "data.categories=safety,spying", "data.test="]
+    )
+    assert isinstance(recipe.data, JsonLines)
+    assert recipe.data.train == (Path("a.jsonl"), Path("b.jsonl"))
+    assert recipe.data.test == ()
+    assert recipe.data.categories == ("safety", "spying")
+    assert isinstance(recipe.model, BaseConfig)
+    assert recipe.sft.batch_size * recipe.sft.gradient_accumulation == 128
+
+
+def test_other_bases_can_be_set() -> None:
+    recipe = override(
+        find("llama3-8b-refusal"),
+        ["model.base=folder", "model.template=own", "model.reserved_tokens=", "adapter.rank=8"],
+    )
+    assert isinstance(recipe.model, BaseConfig)
+    assert (recipe.model.base, recipe.model.reserved_tokens) == ("folder", "")
+    assert recipe.adapter.rank == 8
+
+
+def test_every_recipe_says_where_its_numbers_come_from() -> None:
+    for name in PAPER:
+        assert "Ours" in str(RECIPES[name].__doc__)
 
 
 def test_settings_are_every_field_of_every_section() -> None:
@@ -55,6 +89,8 @@ def test_no_assignment_changes_nothing(recipe: Recipe) -> None:
         ("sft.batch_size=1.5", "sft.batch_size '1.5': input should be a valid integer"),
         ("sft.loss_on=prompt", "sft.loss_on 'prompt': input should be 'answer' or 'all'"),
         ("sft.schedule=", "sft.schedule '': input should be 'constant', 'linear' or 'cosine'"),
+        ("data.train=x", "setting 'data.train' is unknown"),
+        ("adapter.method=prefix", "adapter.method 'prefix': input should be 'full', 'lora' or"),
         ("model.heads=3", "model: value error, hidden_size must be an even multiple of heads"),
     ],
 )
@@ -62,6 +98,12 @@ def test_faulty_assignments(recipe: Recipe, assignment: str, fault: str) -> None
     with pytest.raises(RecipeError) as caught:
         override(recipe, [assignment])
     assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", ["<extra>", "<extra_{}_{}>"])
+def test_reserved_tokens_have_one_number(pattern: str) -> None:
+    with pytest.raises(RecipeError, match=r"must hold \{\} once, for the number"):
+        override(find("llama3-8b-refusal"), [f"model.reserved_tokens={pattern}"])
 
 
 def test_all_faults_are_told_at_once(recipe: Recipe) -> None:

@@ -32,7 +32,7 @@ def test_control_tokens_take_reserved_places(
     control = add_control_tokens(model, tokenizer, manifest, multiple=64)
     numbers = (0, 1, 3) if family == "llama" else (0, 1, 2)  # the tiny Llama's have a gap
     names = [RESERVED[family].format(number) for number in numbers]
-    assert control.ids == tuple(base.convert_tokens_to_ids(names))
+    assert list(control.ids) == base.convert_tokens_to_ids(names)
     assert len(tokenizer) == len(base)
     words = [RESPOND_WORDS, *map(refuse_words, manifest.categories)]
     kept = [row for row in range(len(base)) if row not in control.ids]

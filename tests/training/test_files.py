@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from training.categories import COCONOT, DESCRIPTIONS, manifest_of
+from training.files import JsonLines
+from training.records import Record, RecordError, write_records
+
+
+def test_files_become_splits(records: list[Record], tmp_path: Path) -> None:
+    paths = [tmp_path / f"{part}.jsonl" for part in ("one", "two", "held")]
+    for path, part in zip(paths, (records[:3], records[3:5], records[5:9]), strict=True):
+        write_records(path, part)
+    data = JsonLines(
+        train=(paths[0], paths[1]),
+        calibration=(paths[2],),
+        categories=("temporal", "safety"),
+        notice="For tests.",
+    )
+    splits = data(7)
+    assert list(splits.train) == records[:5]
+    assert list(splits.calibration) == records[5:9]
+    assert splits.test == []
+    assert splits.manifest.names == ("temporal", "safety")
+    assert splits.manifest.notice == "For tests."
+
+
+def test_the_faults_of_all_files_are_told(records: list[Record], tmp_path: Path) -> None:
+    write_records(tmp_path / "good.jsonl", records[:4])
+    (tmp_path / "bad.jsonl").write_text('{"messages": []}\n')
+    data = JsonLines(
+        train=(tmp_path / "good.jsonl",),
+        calibration=(tmp_path / "bad.jsonl",),
+        test=(tmp_path / "none.jsonl",),
+        categories=("safety",),
+    )
+    with pytest.raises(RecordError) as caught:
+        data(0)
+    faults = "\n".join(caught.value.faults)
+    assert "good.jsonl:3: category: 'temporal' is unknown; known are safety" in faults
+    assert "bad.jsonl:1: category: field required" in faults
+    assert "none.jsonl: cannot be read" in faults
+
+
+def test_a_manifest_describes_the_categories_that_it_knows() -> None:
+    manifest = manifest_of(["safety", "spying"])
+    assert [category.description for category in manifest.categories] == [
+        DESCRIPTIONS["safety"],
+        "",
+    ]
+    assert manifest.tokens == ("<|respond|>", "<|refuse:safety|>", "<|refuse:spying|>")
+    assert "temporal" not in COCONOT
+    assert len(COCONOT) == 5
+    with pytest.raises(ValidationError, match="category 'safety' is listed twice"):
+        manifest_of(["safety", "safety"])

@@ -1,0 +1,94 @@
+import hashlib
+import json
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.config import Recipe
+from training.files import JsonLines
+from training.model_card import model_card
+from training.recipes import settings
+from training.records import Record, write_records
+from training.run_folder import FOLDER, data_of, digest, fingerprint, resolved
+
+
+def read(checkpoint: Path, name: str) -> Any:
+    return json.loads((checkpoint / FOLDER / f"{name}.json").read_text())
+
+
+def test_a_checkpoint_holds_what_its_run_was(finished: Path, recipe: Recipe) -> None:
+    assert read(finished, "recipe") == resolved(recipe)
+    assert read(finished, "data") == data_of(recipe.data(recipe.seed))
+    environment = read(finished, "environment")
+    assert environment["packages"]["torch"] == version("torch")
+    assert environment["processes"] == 1
+    lines = (finished / FOLDER / "metrics.jsonl").read_text().splitlines()
+    losses = [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+    assert float(losses[-1]) < float(losses[0])
+
+
+def test_nothing_of_the_machine_is_told(finished: Path) -> None:
+    for file in [*(finished / FOLDER).iterdir(), finished / "README.md"]:
+        assert str(Path.home()) not in file.read_text()
+        assert str(finished.parent) not in file.read_text()
+
+
+def test_the_digest_is_that_of_the_file(records: list[Record], tmp_path: Path) -> None:
+    write_records(tmp_path / "records.jsonl", records)
+    content = (tmp_path / "records.jsonl").read_bytes()
+    assert digest(records) == hashlib.sha256(content).hexdigest()
+
+
+def test_counts_by_category_and_contrast(recipe: Recipe, records: list[Record]) -> None:
+    splits = replace(recipe.data(0), train=records[:6], test=[])
+    data = data_of(splits)
+    assert data["train"]["records"] == 6
+    assert data["train"]["categories"] == {"safety": 2, "answered": 3, "temporal": 1}
+    assert data["train"]["contrast"] == {"safety": 2}
+    assert data["test"] == {
+        "records": 0,
+        "sha256": hashlib.sha256().hexdigest(),
+        "categories": {},
+        "contrast": {},
+    }
+
+
+def test_settings_data_and_processes_make_the_fingerprint(recipe: Recipe) -> None:
+    splits = recipe.data(0)
+    first = fingerprint(recipe, splits, processes=1)
+    assert fingerprint(recipe, recipe.data(0), processes=1) == first
+    others = [
+        fingerprint(recipe.model_copy(update={"seed": 1}), splits, processes=1),
+        fingerprint(recipe, replace(splits, train=splits.train[1:]), processes=1),
+        fingerprint(recipe, splits, processes=2),
+    ]
+    assert first not in others
+    assert len(set(others)) == 3
+
+
+def test_files_are_settings_of_the_run_and_not_of_the_card(recipe: Recipe) -> None:
+    splits = recipe.data(0)
+    chosen = recipe.model_copy(update={"data": JsonLines(train=(Path("mine/secret.jsonl"),))})
+    assert resolved(chosen)["data"]["train"] == ["mine/secret.jsonl"]
+    assert "secret" not in model_card(chosen, splits)
+
+
+def test_the_card_tells_method_data_calibration_use_and_limits(
+    finished: Path, recipe: Recipe
+) -> None:
+    card = (finished / "README.md").read_text()
+    splits = recipe.data(recipe.seed)
+    assert card == model_card(recipe, splits)
+    titles = [line for line in card.splitlines() if line.startswith("## ")]
+    assert [title[3:] for title in titles] == [
+        *("Method", "Data", "Calibration", "Intended use", "Limits")
+    ]
+    for key, value in settings(recipe):
+        assert f"| `{key}` | {value} |" in card
+    refused = sum(record.category == "safety" for record in splits.train)
+    assert f"| safety | {refused} | " in card
+    assert f"{len(splits.calibration)} held-out prompts" in card
+    assert "base_model" not in card
+    bare = model_card(recipe, replace(splits, calibration=[]))
+    assert "The recipe has no held-out prompts for it." in bare
