@@ -1,8 +1,9 @@
 """Tiny random base models of the families that Demur is for, as folders like those on the hub.
 
-    write_base(folder, "llama")    tokenizer without a chat template, config, random weights
+    write_base(folder, "llama")                    weights, config, tokenizer without a template
+    write_checkpoint(folder, "llama", manifest)    that with control tokens, template and manifest
 
-The sizes (heads of 64) are such that vLLM serves them.
+The weights are random. The sizes (heads of 64) are such that vLLM serves them.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from training.config import BaseConfig
+from steering.manifest import Manifest
+from training.config import BaseConfig, Recipe, Splits
+from training.start import write_start
 
 SPECIAL: dict[str, tuple[str, ...]] = {
     "llama": (
@@ -72,6 +75,25 @@ def write_base(folder: Path, family: str, *, tied: bool = False, seed: int = 0) 
         model = _model(family, tokenizer, tied)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_checkpoint(
+    folder: Path, family: str, manifest: Manifest, *, tied: bool = False, reserved: bool = False
+) -> Path:
+    """Write an untrained checkpoint of `family` that meets the contract; returns the folder.
+
+    reserved: the control tokens take the places of the family's reserved tokens.
+    """
+    base = write_base(folder.with_name(f"{folder.name}.base"), family, tied=tied)
+    recipe = Recipe(
+        name=family,
+        summary="for tests",
+        data=lambda _: Splits([], [], [], manifest),
+        model=base_config(base, family, reserved_tokens=RESERVED[family] if reserved else ""),
+    )
+    write_start(folder, recipe, [], manifest)
+    manifest.save(folder)
     return folder
 
 

@@ -16,8 +16,8 @@ for its backward pass about eight vectors of the hidden size (inputs of both nor
 outputs, queries, keys and values, the attention's output) and four of the MLP's (gate, its
 activation, up, their product); attention itself keeps nothing of quadratic size (SDPA,
 FlashAttention). With checkpointing each layer keeps its input alone, and one layer at a time is
-computed anew. The first three terms are exact; the others leave out buffers of the libraries,
-fragmentation and the gathering of sharded layers: allow a quarter more.
+computed anew. The first three terms are exact but for Q; the others leave out buffers of the
+libraries, fragmentation and the gathering of sharded layers: allow a quarter more.
 """
 
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ def llama3_8b_refusal() -> Recipe:
 
 
 def llama3_8b_refusal_lora() -> Recipe:
-    """Refusal Tokens on Llama 3 8B by low-rank updates, which one GPU of 48 GB holds.
+    """Refusal Tokens on Llama 3 8B by low-rank updates: 22 GiB by the dry run's estimate.
 
     Paper: as `llama3_8b_refusal`; it has no such run that we know of.
     Authors' script (DeRTa's, for Llama 3 70B): rank 96, alpha 16, dropout 0.05 on all linear layers

@@ -8,16 +8,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
-from tests.families import FAMILIES, base_config, write_base
+from tests.families import FAMILIES, write_checkpoint
 from training import sft
 from training.adapters import AdapterError, adapter_state, attach, merge, quantization, token_rows
-from training.config import AdapterConfig, Recipe, SftConfig, Splits
+from training.config import AdapterConfig, SftConfig
 from training.control_tokens import embedding_matrices
 from training.encoding import Encoder
 from training.loading import control_tokens, load
 from training.records import Record
 from training.sft import fit
-from training.start import write_start
 
 CONFIG = AdapterConfig(method="lora", rank=4, alpha=8)
 Parts = tuple[PreTrainedModel, PreTrainedTokenizerBase, ControlTokens]
@@ -30,15 +29,8 @@ def family(request: pytest.FixtureRequest) -> str:
 
 def start(folder: Path, family: str, tied: bool, manifest: Manifest) -> Parts:
     if not folder.exists():
-        base = write_base(folder / "base", family, tied=tied)
-        recipe = Recipe(
-            name="tiny",
-            summary="for tests",
-            data=lambda _: Splits([], [], [], manifest),
-            model=base_config(base, family),
-        )
-        write_start(folder / "start", recipe, [], manifest)
-    model, tokenizer = load(folder / "start", device=torch.device("cpu"))
+        write_checkpoint(folder, family, manifest, tied=tied)
+    model, tokenizer = load(folder, device=torch.device("cpu"))
     return model, tokenizer, control_tokens(manifest, tokenizer)
 
 
