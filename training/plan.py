@@ -13,12 +13,13 @@ from training.bases import load_tokenizer, outline
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
 from training.control_tokens import descriptions, extend_tokenizer
 from training.encoding import IGNORED, Example
-from training.examples import build_examples, splits_of
+from training.examples import Examples, build_examples, splits_of
 from training.loading import control_tokens
 from training.memory import GIB, Memory, Sizes, estimate
 from training.processes import join
 from training.reserved import choose, rename_tokens
 from training.scratch import build_model, texts_of, train_tokenizer
+from training.sft import train_dataset
 from training.trainer import SMALL_VOCABULARY
 
 SHARDS = (1, 2, 4, 8)
@@ -30,25 +31,29 @@ class Work:
     """How much there is to do."""
 
     examples: int
+    rows: int
+    """Of batches: as many as examples, unless these are packed."""
     steps: int
     batch: int
-    """Examples per step, over all processes."""
+    """Rows per step, over all processes."""
     tokens: int
     """Of all epochs, without padding."""
     learnt: int
     """Those of them that carry a label."""
     longest: int
-    """Tokens of the longest example."""
+    """Tokens of the longest row of a batch."""
 
 
 def work_of(examples: Sequence[Example], config: SftConfig, processes: int) -> Work:
     """The steps and tokens of a run; as many steps as the trainer does (transformers 5)."""
-    batches = math.ceil(math.ceil(len(examples) / config.batch_size) / processes)
+    rows = train_dataset(examples, config)
+    batches = math.ceil(math.ceil(len(rows) / config.batch_size) / processes)
     per_epoch = math.ceil(batches / config.gradient_accumulation)
-    lengths = [len(example.input_ids) for example in examples]
+    lengths = [len(ids) for ids in rows["input_ids"]]
     learnt = sum(sum(label != IGNORED for label in example.labels) for example in examples)
     return Work(
         examples=len(examples),
+        rows=len(rows),
         steps=math.ceil(config.epochs * per_epoch),
         batch=config.batch_size * config.gradient_accumulation * processes,
         tokens=round(config.epochs * sum(lengths)),
@@ -65,21 +70,32 @@ def plan(recipe: Recipe) -> Iterator[str]:
     processes = join().num_processes
     splits = splits_of(recipe)
     model, tokenizer = outline_of(recipe, splits)
-    examples = build_examples(recipe, splits, tokenizer).train
-    work = work_of(examples, recipe.sft, processes)
+    examples = build_examples(recipe, splits, tokenizer)
+    work = work_of(examples.train, recipe.sft, processes)
     sizes = sizes_of(model, recipe, splits.manifest, tokenizer)
     yield f"recipe      {recipe.name}: {recipe.summary}"
     yield (
         f"records     {len(splits.train):,} to train, {len(splits.calibration):,} to calibrate,"
         f" {len(splits.test):,} to test"
     )
+    if triples := sum(record.harmful is not None for record in splits.train):
+        yield f"triples     {triples:,} of those to train"
     yield f"categories  {', '.join(splits.manifest.names)}"
-    yield f"examples    {work.examples:,}, the longest of {work.longest:,} tokens"
-    yield f"steps       {work.steps:,} of {work.batch:,} examples, with {_several(processes)}"
+    yield from _of_examples(examples, work)
+    rows = "examples" if work.rows == work.examples else "packed rows"
+    yield f"steps       {work.steps:,} of {work.batch:,} {rows}, with {_several(processes)}"
     yield f"tokens      {work.tokens:,}, of which {work.learnt:,} are learnt"
     yield f"parameters  {sizes.parameters:,}, of which {sizes.trained:,} are trained"
     yield "memory      per device, in GiB, estimated; sharded by FSDP or ZeRO-3:"
     yield from table({shards: memory_of(recipe, sizes, work, shards) for shards in SHARDS})
+
+
+def _of_examples(examples: Examples, work: Work) -> Iterator[str]:
+    packed = f" in {work.rows:,} packed rows" if work.rows < work.examples else ""
+    yield f"examples    {work.examples:,}{packed}, the longest of {work.longest:,} tokens"
+    if examples.held_out is not None:
+        held = sum(map(len, examples.held_out.by_kind.values()))
+        yield f"held out    {held:,} examples to measure on"
 
 
 def sizes_of(
@@ -147,7 +163,7 @@ def memory_of(recipe: Recipe, sizes: Sizes, work: Work, shards: int) -> Memory:
     sft = recipe.sft
     weight_bytes = getattr(torch, recipe.model.dtype).itemsize
     tiled = torch.accelerator.is_available() or sizes.vocabulary > SMALL_VOCABULARY
-    tokens = min(sft.batch_size, work.examples) * work.longest
+    tokens = min(sft.batch_size, work.rows) * work.longest
     return estimate(
         sizes,
         weight_bytes=weight_bytes,

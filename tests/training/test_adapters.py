@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from training.adapters import AdapterError, adapter_state, attach, merge, quanti
 from training.config import AdapterConfig, SftConfig
 from training.control_tokens import embedding_matrices
 from training.encoding import Encoder
+from training.examples import Examples
 from training.loading import control_tokens, load
 from training.records import Record
 from training.sft import fit
@@ -42,7 +44,15 @@ def trained(
     adapted = attach(model, control, CONFIG, seed=0)
     examples = Encoder.for_manifest(tokenizer, control, manifest, 64).encode_all(records[:24])
     config = SftConfig(epochs=1, batch_size=8, learning_rate=1e-2, log_every=1)
-    state = fit(adapted, tokenizer, examples, config, seed=0, saves=saves)  # type: ignore[arg-type]
+    state = fit(
+        cast(PreTrainedModel, adapted),
+        tokenizer,
+        Examples(examples, None),
+        config,
+        seed=0,
+        saves=saves,
+        metrics=saves.with_suffix(".jsonl"),
+    )
     return adapted, state
 
 

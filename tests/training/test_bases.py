@@ -7,9 +7,9 @@ from steering.manifest import Manifest
 from tests.families import ENDS, FAMILIES, TEMPLATE, base_config, write_base
 from training.bases import BaseError, load_base, load_tokenizer, outline
 from training.config import BaseConfig
-from training.encoding import answer_ids, render
 from training.family_templates import TEMPLATES
 from training.records import Message
+from training.rendering import answer_of, render
 
 ASKED = (Message("system", "Be brief."), Message("user", "How old is Rome?"))
 ANSWERED = (*ASKED, Message("assistant", "Old."))
@@ -26,7 +26,7 @@ def test_a_base_without_a_template_gets_its_familys(family: str, tmp_path: Path)
     prompt = render(tokenizer, ASKED)
     assert "Be brief." in prompt
     assert "How old is Rome?" in prompt
-    answer = answer_ids(tokenizer, prompt, ANSWERED)
+    answer = answer_of(tokenizer, prompt, ANSWERED).body
     assert tokenizer.decode(answer) == f"Old.{TEMPLATES[TEMPLATE[family]].turn_end}"
     assert answer[-1] == tokenizer.eos_token_id
     assert tokenizer.pad_token is not None
@@ -39,8 +39,8 @@ def test_several_turns_are_the_beginning_of_more(family: str, tmp_path: Path) ->
     tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", family), family))
     more = (*ANSWERED, Message("user", "How old?"), Message("assistant", "Very."))
     assert render(tokenizer, more[:-1]).startswith(render(tokenizer, ANSWERED, answered=True))
-    answer = tokenizer.decode(answer_ids(tokenizer, render(tokenizer, more[:-1]), more))
-    assert str(answer).startswith("Very.")
+    answer = answer_of(tokenizer, render(tokenizer, more[:-1]), more)
+    assert tokenizer.decode(answer.body) == f"Very.{tokenizer.eos_token}"
 
 
 def test_weights_and_outline_agree(family: str, tied: bool, tmp_path: Path) -> None:
@@ -72,15 +72,23 @@ def test_bases_that_do_not_fit(
         load_tokenizer(config.model_copy(update=changes))
 
 
-def test_a_template_of_ones_own_must_end_the_turn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turn_end", ["", "<|im_end|>"])
+def test_a_template_of_ones_own_says_what_ends_the_turn(turn_end: str, tmp_path: Path) -> None:
     base = write_base(tmp_path / "base", "qwen")
     template = tmp_path / "template.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}")
-    config = BaseConfig(base=str(base), template=str(template))
-    with pytest.raises(BaseError, match=r"does not end an answer with '<\|endoftext\|>'"):
-        load_tokenizer(config)
-    tokenizer = load_tokenizer(config.model_copy(update={"turn_end": "<|im_end|>"}))
+    tokenizer = load_tokenizer(
+        BaseConfig(base=str(base), template=str(template), turn_end=turn_end)
+    )
     assert tokenizer.eos_token == "<|im_end|>"
+
+
+def test_a_template_of_ones_own_must_end_the_turn(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base", "qwen")
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    with pytest.raises(BaseError, match=r"ends an answer neither with '<\|endoftext\|>'"):
+        load_tokenizer(BaseConfig(base=str(base), template=str(template)))
 
 
 def test_a_broken_template_is_told(tmp_path: Path) -> None:
