@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from steering.fingerprint import FingerprintError, fingerprint
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
+from training.datasets.load import SOURCES_HELP
 from training.labelled import read_prompts, score
 from training.records import Record, RecordError
 from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
@@ -52,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="its folder")
     parser.add_argument(
         "prompts",
-        type=Path,
         nargs="+",
-        metavar="PROMPTS.jsonl",
-        help="records with `messages` and `category`; an answer at the end is left out",
+        metavar="PROMPTS",
+        help="records with `messages` and `category`, of which an answer at the end is left out:"
+        f" {SOURCES_HELP}",
     )
     parser.add_argument(
         "--traffic",

@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from training.datasets.convert import REPEATED, UNANSWERED, convert
-from training.datasets.formats import FORMATS
-from training.datasets.load import load_records
+from training.datasets.load import SOURCES_HELP, load_records
 from training.datasets.split import SPLITS
 from training.datasets.statistics import Repeated, Statistics, characters, count
 from training.records import Record, RecordError
@@ -18,10 +18,6 @@ WIDEST = 72
 """Characters of such an example."""
 MAX_LENGTH = 1024
 """Tokens, where a tokenizer but no limit is given."""
-
-SOURCES_HELP = (
-    f"[FORMAT:]FILE or [FORMAT:]hub:OWNER/NAME[:CONFIG[:SPLIT]]; formats: {', '.join(FORMATS)}"
-)
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +128,10 @@ def read_splits(data: Sequence[str]) -> dict[str, list[Record]]:
 
 
 def token_lengths(folder: Path) -> Callable[[Record], int]:
-    """Counts a record's tokens as training encodes it, its control token included."""
+    """Counts a record's tokens as training encodes it, its control token included.
+
+    Of a triple the longer of its answers counts.
+    """
     from transformers import AutoTokenizer
 
     from training.rendering import render
@@ -140,6 +139,8 @@ def token_lengths(folder: Path) -> Callable[[Record], int]:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def length(record: Record) -> int:
+        if record.harmful is not None:
+            return max(length(replace(record, harmful=None)), length(record.harmfully_answered))
         answered = record.messages[-1].role == "assistant"
         text = render(tokenizer, record.messages, answered=answered)
         return len(tokenizer.encode(text, add_special_tokens=False)) + 1

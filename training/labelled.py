@@ -1,12 +1,12 @@
-"""Labelled prompts of several files, and their calibration scores."""
+"""Labelled prompts of several sources, and their calibration scores."""
 
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steering.manifest import Manifest, Scope
-from training.records import Record, RecordError, read_records
+from training.datasets.load import load_records
+from training.records import Record
 from training.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -15,21 +15,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def read_prompts(paths: Iterable[Path], categories: Sequence[str]) -> list[Record]:
-    """The records of several files, each prompt with its label once.
+def read_prompts(sources: Iterable[str], categories: Sequence[str]) -> list[Record]:
+    """The records of several sources, each prompt with its label once.
 
     Twins would tie, and make intervals narrower than they are. Raises RecordError with the faults
-    of all files.
+    of all sources.
     """
-    records: list[Record] = []
-    faults: list[str] = []
-    for path in paths:
-        try:
-            records.extend(read_records(path, "calibration", categories))
-        except RecordError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise RecordError(faults)
+    records = load_records(sources, "calibration", categories)
     distinct = list({(record.prompt, record.category): record for record in records}.values())
     if len(distinct) < len(records):
         logger.warning(

@@ -4,13 +4,13 @@
 script* what the DeRTa authors' published `train.sh` and `lora_config.json` set, and *ours* what we
 chose. Batches are given for one process: with n processes divide `sft.gradient_accumulation` by n.
 
-The data are files of records, which the user names: `--set data.train=FILE.jsonl`, and likewise
+The data are sources of records, which the user names: `--set data.train=FILE.jsonl`, and likewise
 `data.calibration` and `data.test`.
 """
 
 from training.categories import COCONOT
-from training.config import AdapterConfig, BaseConfig, Recipe, SftConfig
-from training.files import JsonLines
+from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, SftConfig
+from training.data_sources import DataSources
 
 LLAMA3_8B = BaseConfig(
     base="meta-llama/Meta-Llama-3-8B",
@@ -32,7 +32,7 @@ def llama3_8b_refusal() -> Recipe:
     return Recipe(
         name="llama3-8b-refusal",
         summary="Refusal Tokens on Llama 3 8B, all weights trained",
-        data=JsonLines(categories=COCONOT),
+        data=DataSources(categories=COCONOT),
         model=LLAMA3_8B,
         sft=SftConfig(
             epochs=3,
@@ -76,19 +76,29 @@ def llama3_8b_refusal_lora() -> Recipe:
 
 
 def llama3_8b_derta() -> Recipe:
-    """DeRTa's optimisation of Llama 3 8B, all weights trained.
+    """DeRTa on Llama 3 8B, all weights trained: triples teach to turn inside an answer.
 
     Authors' script: learning rate 2e-5 with cosine decay and 3 % warm-up, weight decay 2e-5, 128
     examples per step, 2 epochs, 1024 tokens, bfloat16, gradient checkpointing, seed 1.
-    Paper: safety data in one category, from BeaverTails' harmful answers, mixed with
-    instruction data.
-    Ours: the chat template, and the category's refuse token in the place of "Sorry".
+    Paper: safety data in one category, from BeaverTails' harmful answers, mixed with instruction
+    data; of each triple a prefix example and RTO; the word "Sorry" to turn by.
+    Authors' code: no prefix for a third of the triples, RTO at about one position in twenty.
+    Ours: the chat template, and control tokens at the answer's beginning, so that it can be served
+    (`methods.tokens=none` leaves them out; `methods.transition=token` turns by the refuse token
+    too, and earns the scope of every token).
     """
     return Recipe(
         name="llama3-8b-derta",
-        summary="DeRTa's hyperparameters on Llama 3 8B, all weights trained",
-        data=JsonLines(categories=("safety",)),
+        summary="DeRTa on Llama 3 8B, all weights trained; its data hold triples",
+        data=DataSources(categories=("safety",)),
         model=LLAMA3_8B,
+        methods=MethodsConfig(
+            triples="both",
+            transition="word",
+            transition_word="Sorry",
+            no_prefix_share=1 / 3,
+            rto_positions=0.05,
+        ),
         sft=SftConfig(
             epochs=2,
             batch_size=4,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from training.work_folder import RunError
 
 if TYPE_CHECKING:
-    from accelerate.state import PartialState  # type: ignore[import-untyped]
+    from accelerate.state import PartialState
 
 PATIENCE = timedelta(hours=2)
 """How long the others wait while the main process reads a base model and writes the start."""

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 LOG_INTERVAL = 10.0
 """Seconds between two lines in the log."""

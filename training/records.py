@@ -9,23 +9,23 @@ On disk a record is one line of JSON:
 A category of null means that the prompt should be answered. `contrast_of` marks such a harmless
 prompt as a look-alike of a category's. `harmful` makes a refused record a triple (DeRTa's): the
 prompt, its safe answer, which ends the messages, and an answer that must never be given. `thinking`
-beside an assistant turn's `content` is what the model thought before it. Files are read whole or
-not at all.
+beside an assistant turn's `content` is what the model thought before it.
+`training.datasets.load` reads files of them, whole or not at all.
 """
 
-import codecs
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 ROLES = ("system", "user", "assistant", "tool")
 
+Parsed = TypeVar("Parsed")
 Purpose = Literal["training", "calibration"]
 """What a record is read for. A training record ends in the assistant turn to be learnt; a
 calibration record is a prompt, and an assistant turn at its end is dropped."""
@@ -83,6 +83,13 @@ class Record:
         ends_in_answer = bool(self.messages) and self.messages[-1].role == "assistant"
         return self.messages[:-1] if ends_in_answer else self.messages
 
+    @property
+    def harmfully_answered(self) -> "Record":
+        """Of a triple: the record if its harmful answer had been given, without a category."""
+        assert self.harmful is not None
+        answer = Message("assistant", self.harmful)
+        return replace(self, messages=(*self.prompt, answer), category=None, harmful=None)
+
     def faults(
         self, purpose: Purpose = "training", categories: Collection[str] | None = None
     ) -> list[str]:
@@ -106,48 +113,22 @@ class Record:
         return found
 
 
-def read_records(
-    path: Path, purpose: Purpose = "training", categories: Collection[str] | None = None
-) -> list[Record]:
-    """Read the records of a JSON-lines file; blank lines are skipped.
-
-    Raises RecordError with every fault of the file, each with its line, or when the file cannot be
-    read or holds no record.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordError([f"{path}: cannot be read ({error.strerror or error})"]) from error
-    records: list[Record] = []
-    faults: list[str] = []
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = parse_record(line)
-            of_line = record.faults(purpose, categories)
-            records.append(record)
-        except RecordError as error:
-            of_line = list(error.faults)
-        faults.extend(f"{path}:{number}: {fault}" for fault in of_line)
-    if not records and not faults:
-        faults.append(f"{path}: holds no records")
-    if faults:
-        raise RecordError(faults)
-    return records
-
-
 def parse_record(line: bytes) -> Record:
     """One record from one line of JSON; checks types, not what `Record.faults` checks.
 
     Raises RecordError.
     """
+    return parse_line(_adapter().validate_json, line)
+
+
+def parse_line(validate: Callable[[bytes], Parsed], line: bytes) -> Parsed:
+    """One line of JSON by pydantic's `validate`. Raises RecordError with every fault of it."""
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError([f"not UTF-8 (byte {error.start + 1} of the line)"]) from error
     try:
-        return _adapter().validate_json(line)
+        return validate(line)
     except ValidationError as error:
         raise RecordError(_sentence(fault["loc"], fault["msg"]) for fault in error.errors()) from (
             error

@@ -8,8 +8,7 @@ prompts reaches with its largest category: the prompts that the model is surest 
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,8 @@ from steering.gate import decide_np
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
 from steering.joint import wanted_of
 from steering.policy import log_odds_of, probability_of
-from training.records import Record, RecordError, parse_record
+from training.datasets.load import load_records
+from training.records import Record
 
 
 class TrafficError(ValueError):
@@ -45,29 +45,15 @@ class TrafficThreshold:
         return json.dumps({"refusal_thresholds": dict.fromkeys(categories, self.probability)})
 
 
-def read_traffic(paths: Iterable[Path]) -> list[Record]:
-    """Prompts from JSON lines with `messages`; labels are not needed, and not looked at.
+def read_traffic(sources: Iterable[str]) -> list[Record]:
+    """Prompts from sources; labels are not needed, and not looked at.
 
-    Raises RecordError with the faults of all files.
+    Raises RecordError with the faults of all sources.
     """
-    records: list[Record] = []
-    faults: list[str] = []
-    for path in paths:
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except OSError as error:
-            faults.append(f"{path}: cannot be read ({error.strerror or error})")
-            continue
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                record, of_line = _prompt_of(line)
-                records.extend([record] if record else [])
-                faults.extend(f"{path}:{number}: {fault}" for fault in of_line)
-    if not records and not faults:
-        faults.append("the traffic holds no prompts")
-    if faults:
-        raise RecordError(faults)
-    return records
+    return [
+        replace(record, category=None, contrast_of=None)
+        for record in load_records(sources, default="prompts")
+    ]
 
 
 def threshold_for(scores: npt.NDArray[np.float32], share: float) -> TrafficThreshold:
@@ -95,15 +81,3 @@ def threshold_for(scores: npt.NDArray[np.float32], share: float) -> TrafficThres
             " cannot express; label the prompts, calibrate on them and use rates"
         )
     return TrafficThreshold(probability, refused, len(largest))
-
-
-def _prompt_of(line: bytes) -> tuple[Record | None, list[str]]:
-    """A record without a label from a line that may have one, and what is wrong with it."""
-    try:
-        fields = json.loads(line)
-        if isinstance(fields, dict):
-            fields = {"messages": fields.get("messages"), "category": None}
-        record = parse_record(json.dumps(fields).encode())
-    except ValueError as error:
-        return None, list(error.faults) if isinstance(error, RecordError) else ["is not JSON"]
-    return record, record.faults("calibration")

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from training.config import MethodsConfig
 from training.derta import draw_positions, draw_prefix_length, prefix_layout, rto_layout
 from training.encoding import Encoder, Example, Parts
-from training.records import Message, Record
+from training.records import Record
 from training.rendering import EncodingError
 
 
@@ -46,7 +46,7 @@ class TripleEncoder:
         The thinking part that a template puts before the text stands before the prefix, not again
         in the middle of the answer.
         """
-        safe, harmful = self.encoder.parts(record), self.encoder.parts(answered_harmfully(record))
+        safe, harmful = self.encoder.parts(record), self.encoder.parts(record.harmfully_answered)
         refusal = [*(safe.control if self._by_token else ()), *safe.answer.body]
         opening = _opening(harmful)
         limit = self.encoder.max_length
@@ -63,7 +63,7 @@ class TripleEncoder:
 
     def rto(self, record: Record) -> Example:
         """RTO over the harmful answer and the end of its turn, as in the authors' data."""
-        safe, harmful = self.encoder.parts(record), self.encoder.parts(answered_harmfully(record))
+        safe, harmful = self.encoder.parts(record), self.encoder.parts(record.harmfully_answered)
         opening, body = _opening(harmful), harmful.answer.body
         room = max(self.encoder.max_length - len(safe.prompt) - len(opening), 0)
         return rto_layout(
@@ -91,13 +91,6 @@ class TripleEncoder:
                 " name a word that is one token, or set methods.transition=token"
             )
         return int(ids[0])
-
-
-def answered_harmfully(record: Record) -> Record:
-    """The triple as if its harmful answer had been given: a record without a category."""
-    assert record.harmful is not None
-    answer = Message("assistant", record.harmful)
-    return replace(record, messages=(*record.prompt, answer), category=None, harmful=None)
 
 
 def _opening(harmful: Parts) -> list[int]:

@@ -10,7 +10,8 @@ from openai import OpenAI
 from steering.manifest import Manifest
 from tests.e2e import calls, scripted
 from tests.e2e.server import Server, serving
-from training.records import Record, read_records
+from training.datasets.load import load_records
+from training.records import Record
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
 MODEL = "demur-demo"
@@ -84,4 +85,5 @@ def scripted_sdk(scripted_server: Server) -> Iterator[OpenAI]:
 @pytest.fixture(scope="session")
 def unseen(checkpoint: Path, manifest: Manifest) -> list[Record]:
     """Prompts that neither training nor calibration saw."""
-    return read_records(checkpoint / "prompts" / "test.jsonl", categories=manifest.names)
+    path = checkpoint / "prompts" / "test.jsonl"
+    return load_records([str(path)], categories=manifest.names)

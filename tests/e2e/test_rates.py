@@ -12,7 +12,8 @@ from steering.manifest import Manifest
 from steering.policy import Policy, Settings
 from tests.e2e.decisions import decisions
 from tests.e2e.server import Server
-from training.records import Record, read_records
+from training.datasets.load import load_records
+from training.records import Record
 
 Report = Callable[[str], None]
 
@@ -98,7 +99,7 @@ def test_the_default_refuses_what_it_should(
 ) -> None:
     """On all that training never saw: the default depends on no calibration."""
     held_out = checkpoint / "prompts" / "calibration.jsonl"
-    records = unseen + read_records(held_out, categories=manifest.names)
+    records = unseen + load_records([str(held_out)], categories=manifest.names)
     found = decisions(server.url, [(record, {}) for record in records])
     shares = {}
     for name in manifest.names:

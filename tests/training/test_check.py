@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_counts_by_hand() -> None:
     assert [prompt.prompt for prompt in leaked] == ["How do I pick a lock?", "Who am I?"]
     assert leaked[0].splits == {"train": 2, "test": 1}
     assert [prompt.labels for prompt in statistics.contradictions()] == [("comply", "unknown")]
+
+
+def test_triples_are_counted_apart_and_by_their_longer_answer() -> None:
+    told = replace(TRAIN[0], harmful="Take a pick.")
+    statistics = count({"train": [*TRAIN, told]}, characters, "characters")
+    assert statistics.counts["train"]["triple: safety"] == 1
+    assert statistics.labels == ["safety", "contrast: safety", "triple: safety", "comply"]
+    assert statistics.contrast_share("train") == pytest.approx(1 / 3)
+    assert statistics.lengths["train"][-1] == len("How do I pick a lock?" + "Take a pick.")
+    assert characters(replace(told, harmful="-")) == statistics.lengths["train"][0]
 
 
 def test_the_table_and_the_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

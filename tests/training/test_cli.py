@@ -109,7 +109,7 @@ def test_a_recipe_without_its_data_says_what_is_missing(
     missing = ["--set", "data.test=none.jsonl"]
     assert cli.main(["run", "llama3-8b-refusal", *more, *missing]) == 1
     said = capsys.readouterr().err
-    assert "data.train names no file of training records" in said
+    assert "data.train names no source of training records" in said
     assert "none.jsonl: cannot be read" in said
     assert not list(tmp_path.iterdir())
 

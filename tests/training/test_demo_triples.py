@@ -8,11 +8,12 @@ from steering.manifest import Manifest
 from tests.training.test_demo_data import BANNED
 from training.categories import DESCRIPTIONS
 from training.config import ScratchConfig, Splits
+from training.datasets.load import load_records
 from training.demo.data import build
 from training.demo.surface import key
 from training.demo.triples import TEST, TRAIN, Triples, build_triples
 from training.recipes import demo, find
-from training.records import Record, read_records
+from training.records import Record
 from training.run import train
 
 NAMES = list(DESCRIPTIONS)
@@ -99,5 +100,5 @@ def test_a_smoke_run_of_the_recipe(splits: Splits, tmp_path: Path) -> None:
     )
     train(small, tmp_path / "out")
     assert Manifest.load(tmp_path / "out").scopes == ("first_token", "every_token")
-    test = read_records(tmp_path / "out" / "prompts" / "test.jsonl", "calibration", NAMES)
+    test = load_records([str(tmp_path / "out" / "prompts" / "test.jsonl")], categories=NAMES)
     assert sum(record.harmful is not None for record in test) == TEST

@@ -1,9 +1,8 @@
-from pathlib import Path
-
 import pytest
 
 from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
-from training.files import JsonLines
+from training.data_sources import DataSources
+from training.methods import scopes
 from training.recipes import RECIPES, RecipeError, demo, find, override, settings
 
 
@@ -16,20 +15,31 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
         find("dmeo")
 
 
-PAPER = [name for name in RECIPES if name != "demo"]
+PAPER = [name for name in RECIPES if not name.startswith("demo")]
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_a_papers_recipe_takes_its_data_from_files(name: str) -> None:
+def test_a_papers_recipe_takes_its_data_from_sources(name: str) -> None:
     recipe = override(
         find(name), ["data.train=a.jsonl,b.jsonl", "data.categories=safety,spying", "data.test="]
     )
-    assert isinstance(recipe.data, JsonLines)
-    assert recipe.data.train == (Path("a.jsonl"), Path("b.jsonl"))
+    assert isinstance(recipe.data, DataSources)
+    assert recipe.data.train == ("a.jsonl", "b.jsonl")
     assert recipe.data.test == ()
     assert recipe.data.categories == ("safety", "spying")
     assert isinstance(recipe.model, BaseConfig)
     assert recipe.sft.batch_size * recipe.sft.gradient_accumulation == 128
+
+
+def test_dertas_recipe_has_the_papers_methods() -> None:
+    methods = find("llama3-8b-derta").methods
+    assert (methods.triples, methods.transition, methods.transition_word) == (
+        *("both", "word"),
+        "Sorry",
+    )
+    assert (methods.rto_positions, methods.no_prefix_share) == (0.05, 1 / 3)
+    joined = override(find("llama3-8b-derta"), ["methods.transition=token"]).methods
+    assert scopes(joined, triples=True) == ("first_token", "every_token")
 
 
 def test_other_bases_can_be_set() -> None:

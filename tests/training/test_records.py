@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from training.datasets.load import load_records
 from training.records import (
     Message,
     Purpose,
@@ -11,7 +12,6 @@ from training.records import (
     RecordError,
     format_record,
     parse_record,
-    read_records,
     write_records,
 )
 
@@ -39,7 +39,7 @@ def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
     ]
     path = tmp_path / "records.jsonl"
     write_records(path, records)
-    assert read_records(path, categories=CATEGORIES) == records
+    assert load_records([str(path)], categories=CATEGORIES) == records
     assert [entry.name for entry in tmp_path.iterdir()] == ["records.jsonl"]
 
 
@@ -65,7 +65,7 @@ def test_blank_lines_windows_line_ends_and_a_byte_order_mark_are_tolerated(tmp_p
     path = tmp_path / "records.jsonl"
     line = format_record(ANSWERED).encode()
     path.write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\r\n  \n" + line)
-    assert read_records(path) == [ANSWERED, ANSWERED]
+    assert load_records([str(path)]) == [ANSWERED, ANSWERED]
 
 
 @pytest.mark.parametrize(
@@ -220,40 +220,9 @@ def test_the_prompt_leaves_the_answer_out() -> None:
     assert longer.prompt == longer.messages[:3]
 
 
-def test_every_fault_of_a_file_is_listed_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "bad.jsonl"
-    lines = [format_record(ANSWERED), "nope", "", format_record(turns(("user", " "))), "{}"]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(RecordError) as caught:
-        read_records(path)
-    assert [fault.removeprefix(str(path)) for fault in caught.value.faults] == [
-        ":2: invalid JSON: expected ident, column 2",
-        ":4: messages.0.content: is empty",
-        ":4: a training record must end in an assistant turn, not in 'user'",
-        ":5: messages: field required",
-        ":5: category: field required",
-    ]
-    assert str(caught.value).startswith(f"5 faults in the records:\n{path}:2: ")
-
-
-def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "latin.jsonl"
-    path.write_bytes(format_record(ANSWERED).encode() + b'\n{"id": "\xe4"}')
-    with pytest.raises(RecordError, match=r"latin.jsonl:2: not UTF-8 \(byte 9 of the line\)"):
-        read_records(path)
-
-
-def test_missing_and_empty_files(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"none.jsonl: cannot be read \(No such file"):
-        read_records(tmp_path / "none.jsonl")
-    (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(RecordError, match=r"empty\.jsonl: holds no records"):
-        read_records(tmp_path / "empty.jsonl")
-
-
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     write_records(path, [ANSWERED])
     with pytest.raises(ZeroDivisionError):
         write_records(path, (ANSWERED for _ in range(1 // 0)))
-    assert read_records(path) == [ANSWERED]
+    assert load_records([str(path)]) == [ANSWERED]

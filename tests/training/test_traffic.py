@@ -63,21 +63,21 @@ class TestReading:
             '{"messages": [{"role": "user", "content": "two"}], "category": "weather", "from": 3}',
         ]
         path.write_text("\n".join(lines))
-        records = read_traffic([path, path])
+        records = read_traffic([str(path), str(path)])
         assert [record.prompt[0].content for record in records] == ["one", "two"] * 2
         assert {record.category for record in records} == {None}
 
     def test_faults_of_all_files_are_listed(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('nope\n{"messages": []}\n[1]\n')
         with pytest.raises(RecordError) as caught:
-            read_traffic([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+            read_traffic([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
         first, second, third, fourth = caught.value.faults
-        assert first.endswith("a.jsonl:1: is not JSON")
+        assert first.endswith("a.jsonl:1: invalid JSON: expected ident, column 2")
         assert second.endswith("a.jsonl:2: messages: is empty")
         assert "a.jsonl:3:" in third
         assert "b.jsonl: cannot be read" in fourth
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text("\n")
-        with pytest.raises(RecordError, match="holds no prompts"):
-            read_traffic([tmp_path / "a.jsonl"])
+        with pytest.raises(RecordError, match="holds no records"):
+            read_traffic([str(tmp_path / "a.jsonl")])

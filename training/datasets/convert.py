@@ -6,9 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from training.datasets.formats import FORMATS
 from training.datasets.load import stream_records
-from training.datasets.sources import parse_source
 from training.datasets.split import SPLITS, prompt_key, split_of
 from training.records import Message, Record, RecordError, format_record
 
@@ -23,6 +21,8 @@ REFUSALS = {
 REFUSAL = "I am sorry, but I cannot answer that."
 """The same for other categories."""
 
+CONTRAST = "contrast: "
+"""What a look-alike's label begins with."""
 UNANSWERED = "without an answer"
 REPEATED = "repeated"
 
@@ -64,9 +64,11 @@ def convert(
 
 
 def label_of(record: Record) -> str:
-    """How tables call the record's label: a category, `contrast: NAME`, or `comply`."""
+    """How tables call the record's label: a category, `triple: ` and it, `contrast: `, `comply`."""
+    if record.harmful is not None:
+        return f"triple: {record.category}"
     if record.contrast_of is not None:
-        return f"contrast: {record.contrast_of}"
+        return f"{CONTRAST}{record.contrast_of}"
     return record.category or "comply"
 
 
@@ -74,7 +76,7 @@ def _all(sources: Iterable[str], limit: int | None, faults: list[str]) -> Iterat
     """The records of all sources; their faults go into `faults`."""
     for text in sources:
         try:
-            yield from stream_records(parse_source(text, FORMATS), limit=limit)
+            yield from stream_records(text, limit=limit)
         except RecordError as error:
             faults.extend(error.faults)
 

@@ -56,14 +56,14 @@ class Row:
     json: bytes
 
 
-def parse_source(text: str, formats: Collection[str]) -> Source:
-    """The source that `text` names; the first of `formats` is meant where it names none.
+def parse_source(text: str, formats: Collection[str], default: str) -> Source:
+    """The source that `text` names, in the format `default` where it names none.
 
     Raises RecordError, with what is allowed.
     """
     first, colon, rest = text.partition(":")
     named = bool(colon) and first in formats
-    chosen, place = (first, rest) if named else (next(iter(formats)), text)
+    chosen, place = (first, rest) if named else (default, text)
     if colon and not named and first != HUB and not Path(text).exists():
         known = ", ".join(formats)
         raise RecordError([f"{text}: is no file, and {first!r} no format; known are {known}"])
@@ -141,7 +141,7 @@ def _as_json(value: object) -> bytes:
 
 
 def _load(label: str, *arguments: str, **options: Any) -> Iterator[dict[str, Any]]:
-    from datasets import load_dataset  # type: ignore[import-untyped]
+    from datasets import load_dataset
 
     try:
         yield from load_dataset(*arguments, streaming=True, **options)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from training.datasets.convert import label_of
+from training.datasets.convert import CONTRAST, label_of
 from training.datasets.split import prompt_key
 from training.records import Record
 
@@ -36,14 +36,14 @@ class Statistics:
 
     @property
     def labels(self) -> list[str]:
-        """Every label: categories, then contrasts, then comply."""
+        """Every label: categories, then contrasts and triples, then comply."""
         found = {label for by_label in self.counts.values() for label in by_label}
         return sorted(found, key=lambda label: (label == "comply", ":" in label, label))
 
     def contrast_share(self, split: str) -> float | None:
         """Contrast records among the harmless ones; None where there are no harmless ones."""
         by_label = self.counts[split]
-        contrast = sum(count for label, count in by_label.items() if ":" in label)
+        contrast = sum(count for label, count in by_label.items() if label.startswith(CONTRAST))
         harmless = contrast + by_label.get("comply", 0)
         return contrast / harmless if harmless else None
 
@@ -84,8 +84,9 @@ def count(
 
 
 def characters(record: Record) -> int:
-    """Characters of all turns."""
-    return sum(len(message.content) for message in record.messages)
+    """Characters of all turns, of a triple with the longer of its answers."""
+    both = [record] if record.harmful is None else [record, record.harmfully_answered]
+    return max(sum(len(message.content) for message in one.messages) for one in both)
 
 
 def _repeated(splits: Mapping[str, Iterable[Record]]) -> list[Repeated]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.check import SOURCES_HELP
+from training.datasets.load import SOURCES_HELP
 from training.records import RecordError
 from training.threads import wait_without_spinning
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         "--triples", nargs="+", default=[], metavar="SOURCE",
-        help="query, safe and harmful answer, for the transition curve of a checkpoint",
+        help="records with a harmful answer, for the transition curve of a checkpoint",
     )  # fmt: skip
     add("--limit", type=_count, metavar="N", help="read the first N rows of each source only")
     add("--skip", nargs="+", choices=("matrix", "sweep"), default=[], help="do not measure these")
@@ -150,8 +150,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     # Only now: these imports take seconds.
-    from training.datasets.load import load_records
-    from training.datasets.triples import load_triples
+    from training.datasets.load import load_records, load_triples
     from training.evaluation.attacks import read_attack
     from training.evaluation.report import markdown
     from training.evaluation.run import Plan, evaluate, save

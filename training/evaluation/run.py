@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.datasets.triples import Triple
 from training.evaluation.attacks import Attack, run_attack
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.dials import steering_matrix, sweep_roc, threshold_sweep
@@ -33,7 +32,7 @@ class Plan:
     """The sources' names."""
     dial: Dial
     attacks: Sequence[Attack] = ()
-    triples: Sequence[Triple] = ()
+    triples: Sequence[Record] = ()
     matrix: bool = True
     sweep: bool = True
     words: tuple[str, ...] = ()

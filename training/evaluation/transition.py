@@ -15,14 +15,13 @@ import numpy as np
 import torch
 
 from steering.gate import decide_np, log_odds
-from training.datasets.triples import Triple
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.generation import generate
 from training.evaluation.judges import Judge
 from training.evaluation.measures import Share
 from training.evaluation.target import Dial, EvalError, Reply
 from training.progress import Progress
-from training.records import Message
+from training.records import Record
 
 PARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the harmful answer that are given before the model goes on."""
@@ -89,7 +88,7 @@ def cut(part: float, length: int) -> int:
 def transition(
     target: CheckpointTarget,
     judge: Judge,
-    triples: Sequence[Triple],
+    triples: Sequence[Record],
     dial: Dial,
     *,
     words: Sequence[str],
@@ -97,6 +96,7 @@ def transition(
 ) -> Transition:
     """Measure the transition.
 
+    triples: records with a harmful answer.
     words: what refusals begin with in a model that was trained to turn by a word ("Sorry", the
     paper's). Behind the answer's beginning the next token is then a refusal's where the likeliest
     one is the first of such a word, and the gate works in the dial's scope. Without words it works
@@ -131,10 +131,11 @@ Begun = tuple[list[int], list[int], list[int]]
 """Token ids of a prompt, of what opens an answer, and of the harmful answer."""
 
 
-def _begun(target: CheckpointTarget, triple: Triple) -> Begun:
+def _begun(target: CheckpointTarget, triple: Record) -> Begun:
+    assert triple.harmful is not None
     respond = None if target.control is None else target.control.respond
     return (
-        target.ids((Message("user", triple.query),)),
+        target.ids(triple.prompt),
         [] if respond is None else [respond],
         target.tokenizer.encode(triple.harmful, add_special_tokens=False),
     )
@@ -194,7 +195,7 @@ def _turns(
 def _go_on(
     target: CheckpointTarget,
     judge: Judge,
-    triples: Sequence[Triple],
+    triples: Sequence[Record],
     begun: Sequence[Begun],
     lengths: Sequence[int],
     dial: Dial,
@@ -215,7 +216,7 @@ def _go_on(
             label="going on",
         )
         written = [target.read(answer) for answer in answers]
-        prompts = [(Message("user", triples[row].query),) for row in rows]
+        prompts = [triples[row].prompt for row in rows]
         for row, reply in zip(rows, judge.judge(prompts, written), strict=True):
             replies[row] = _from_start(target, judge, reply, begun[row][2][: lengths[row]])
     return replies

@@ -57,6 +57,19 @@ def test_the_answer_does_not_count_as_prompt() -> None:
     assert prompt_key(system) != prompt_key(asked("hi"))
 
 
+def test_triples_stay_triples(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": f"Prompt {n}", "output": "Take it.", "safe_response": "No."}
+        for n in range(20)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    counts = convert([f"derta:{tmp_path / 'a.json'}"], tmp_path / "out")
+    assert sum(counts[name, "triple: safety"] for name in SPLITS) == 20
+    found = [record for records in files(tmp_path / "out").values() for record in records]
+    assert {(record.harmful, record.category) for record in found} == {("Take it.", "safety")}
+    assert len(found) == 20
+
+
 def test_unanswered_prompts_are_held_out_only(tmp_path: Path) -> None:
     source = coconot(tmp_path / "a.jsonl", 60)
     counts = convert([source], tmp_path / "out")

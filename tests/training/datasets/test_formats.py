@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.datasets.formats import FORMATS
+from training.datasets.formats import RECORD_FORMATS
 from training.datasets.load import load_records
 from training.records import Message, Record, RecordError, format_record
 
@@ -13,7 +13,7 @@ REFUSED = Message("assistant", "I cannot help with that.")
 
 
 def record_of(name: str, row: Mapping[str, object]) -> Record:
-    return FORMATS[name](json.dumps(row).encode())
+    return RECORD_FORMATS[name](json.dumps(row).encode())
 
 
 COCONOT = {"id": "a1", "prompt": ASKED.content, "subcategory": "x", "response": ""}
@@ -90,7 +90,11 @@ def test_rows_become_records(name: str, row: Mapping[str, object], expected: Rec
     ("name", "row", "fault"),
     [
         ("coconot", {"category": "safety"}, "prompt: field required"),
-        ("coconot", COCONOT | {"category": "rude"}, "category: 'rude' is unknown; known are human"),
+        (
+            "coconot",
+            COCONOT | {"category": "rude"},
+            "category: 'rude' is unknown; known are safety",
+        ),
         ("xstest", {"prompt": "a", "label": "odd"}, "label: 'odd' is unknown; known are 'safe'"),
         ("ultrachat", {"id": "0"}, "a row has either `data` or `messages`"),
         ("ultrachat", {"data": ["a", 3]}, "data.1: "),
@@ -114,8 +118,8 @@ def test_every_fault_of_every_source_is_listed_and_nothing_loaded(tmp_path: Path
         f"{first}:2: category: field required",
         f"{first}:3: invalid JSON: expected ident, column 2",
         f"{first}:5: not UTF-8 (byte 9 of the line)",
-        f"{second}:1: category: 'rude' is unknown; known are humanizing, incomplete,"
-        " indeterminate, safety, unsupported",
+        f"{second}:1: category: 'rude' is unknown; known are safety, humanizing,"
+        " incomplete, indeterminate, unsupported",
         f"{second}:2: messages.0.content: is empty",
         f"{tmp_path / 'none.jsonl'}: cannot be read (there is no such file)",
     )

@@ -26,7 +26,7 @@ def read(path: Path, limit: int | None = None) -> list[Row]:
     ],
 )
 def test_sources_name_format_place_config_and_split(text: str, source: Source) -> None:
-    assert parse_source(text, FORMATS) == source
+    assert parse_source(text, FORMATS, "records") == source
 
 
 def test_a_file_with_a_colon_in_its_name_is_a_file(
@@ -34,7 +34,7 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("run:1.jsonl").touch()
-    assert parse_source("run:1.jsonl", FORMATS).place == "run:1.jsonl"
+    assert parse_source("run:1.jsonl", FORMATS, "records").place == "run:1.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(
 )
 def test_faulty_sources_say_what_is_allowed(text: str, fault: str) -> None:
     with pytest.raises(RecordError, match=fault):
-        parse_source(text, FORMATS)
+        parse_source(text, FORMATS, "records")
 
 
 def test_lines_keep_their_bytes_and_numbers(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
-"""Data of a recipe from files of JSON lines, which its settings name."""
+"""Data of a recipe from sources of records, which its settings name."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from training.categories import COCONOT, manifest_of
 from training.config import Section, Splits
-from training.records import Purpose, Record, RecordError, read_records
+from training.datasets.load import load_records
+from training.records import Purpose, Record, RecordError
 
 
 def _split(value: Any) -> Any:
@@ -16,25 +16,24 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Files = Annotated[tuple[Path, ...], BeforeValidator(_split)]
 """Given as text, the parts stand with commas between them."""
 
 
-class JsonLines(Section):
-    """Records from files, in the order in which they are named."""
+class DataSources(Section):
+    """Records from sources, as `training.datasets.sources` reads them, in the order given."""
 
-    train: Files = ()
-    calibration: Files = ()
+    train: Names = ()
+    calibration: Names = ()
     """Held-out prompts for demur-calibrate; none leave the checkpoint to thresholds."""
-    test: Files = ()
+    test: Names = ()
     categories: Names = COCONOT
     """The categories to refuse by; their order is that of the checkpoint."""
     notice: str = ""
     """What people who are about to use the checkpoint should know; printed at start-up."""
 
-    def __call__(self, seed: int) -> Splits:  # noqa: ARG002 - files are as they are
-        """Read the files. Raises RecordError with the faults of all of them."""
-        faults = [] if self.train else ["data.train names no file of training records"]
+    def __call__(self, seed: int) -> Splits:  # noqa: ARG002 - sources are as they are
+        """Read the sources. Raises RecordError with the faults of all of them."""
+        faults = [] if self.train else ["data.train names no source of training records"]
         train = self._read(self.train, "training", faults)
         calibration = self._read(self.calibration, "calibration", faults)
         test = self._read(self.test, "calibration", faults)
@@ -42,11 +41,9 @@ class JsonLines(Section):
             raise RecordError(faults)
         return Splits(train, calibration, test, manifest_of(self.categories, self.notice))
 
-    def _read(self, files: Sequence[Path], purpose: Purpose, faults: list[str]) -> list[Record]:
-        records: list[Record] = []
-        for file in files:
-            try:
-                records += read_records(file, purpose, self.categories)
-            except RecordError as error:
-                faults += error.faults
-        return records
+    def _read(self, sources: Sequence[str], purpose: Purpose, faults: list[str]) -> list[Record]:
+        try:
+            return load_records(sources, purpose, self.categories)
+        except RecordError as error:
+            faults += error.faults
+            return []

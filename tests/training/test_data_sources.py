@@ -1,20 +1,21 @@
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from training.categories import COCONOT, DESCRIPTIONS, manifest_of
-from training.files import JsonLines
+from training.data_sources import DataSources
 from training.records import Record, RecordError, write_records
 
 
-def test_files_become_splits(records: list[Record], tmp_path: Path) -> None:
+def test_sources_become_splits(records: list[Record], tmp_path: Path) -> None:
     paths = [tmp_path / f"{part}.jsonl" for part in ("one", "two", "held")]
     for path, part in zip(paths, (records[:3], records[3:5], records[5:9]), strict=True):
         write_records(path, part)
-    data = JsonLines(
-        train=(paths[0], paths[1]),
-        calibration=(paths[2],),
+    data = DataSources(
+        train=(str(paths[0]), str(paths[1])),
+        calibration=(str(paths[2]),),
         categories=("temporal", "safety"),
         notice="For tests.",
     )
@@ -26,13 +27,13 @@ def test_files_become_splits(records: list[Record], tmp_path: Path) -> None:
     assert splits.manifest.notice == "For tests."
 
 
-def test_the_faults_of_all_files_are_told(records: list[Record], tmp_path: Path) -> None:
+def test_the_faults_of_all_sources_are_told(records: list[Record], tmp_path: Path) -> None:
     write_records(tmp_path / "good.jsonl", records[:4])
     (tmp_path / "bad.jsonl").write_text('{"messages": []}\n')
-    data = JsonLines(
-        train=(tmp_path / "good.jsonl",),
-        calibration=(tmp_path / "bad.jsonl",),
-        test=(tmp_path / "none.jsonl",),
+    data = DataSources(
+        train=(str(tmp_path / "good.jsonl"),),
+        calibration=(str(tmp_path / "bad.jsonl"),),
+        test=(str(tmp_path / "none.jsonl"),),
         categories=("safety",),
     )
     with pytest.raises(RecordError) as caught:
@@ -41,6 +42,13 @@ def test_the_faults_of_all_files_are_told(records: list[Record], tmp_path: Path)
     assert "good.jsonl:3: category: 'temporal' is unknown; known are safety" in faults
     assert "bad.jsonl:1: category: field required" in faults
     assert "none.jsonl: cannot be read" in faults
+
+
+def test_triples_of_other_layouts_are_trained_on(tmp_path: Path) -> None:
+    row = {"instruction": "steal", "output": "Take it.", "safe_response": "No."}
+    (tmp_path / "a.json").write_text(json.dumps([row]))
+    splits = DataSources(train=(f"derta:{tmp_path / 'a.json'}",), categories=("safety",))(0)
+    assert [record.harmful for record in splits.train] == ["Take it."]
 
 
 def test_a_manifest_describes_the_categories_that_it_knows() -> None:
