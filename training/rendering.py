@@ -129,7 +129,9 @@ def _up_to_end(tokenizer: PreTrainedTokenizerBase, body: str) -> list[int]:
     ids: list[int] = tokenizer.encode(body, add_special_tokens=False)
     if tokenizer.eos_token_id in ids:
         return ids[: ids.index(tokenizer.eos_token_id) + 1]
-    special = [place for place, token in enumerate(ids) if token in tokenizer.all_special_ids]
+    # Not `all_special_ids`, which Gemma's end of a turn, for one, is not among.
+    added = tokenizer.added_tokens_decoder
+    special = [place for place, token in enumerate(ids) if token in added and added[token].special]
     if special:
         return ids[: special[-1] + 1]
     raise EncodingError(

@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from training.adapters import adapter_state, attach, merge, quantization
+from training.bases import BaseError
 from training.config import Recipe, Splits
 from training.examples import build_examples, splits_of
 from training.export import in_dtype, write_checkpoint
@@ -98,13 +99,16 @@ def _prepare(part: Path, recipe: Recipe, splits: Splits, processes: int) -> None
 def _load_start(start: Path, recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The start as it is trained: on the CPU, from where the trainer moves it, or quantized."""
     quantized = quantization() if recipe.adapter.method == "qlora" else None
-    return load(
-        start,
-        recipe.model.dtype,
-        device=CPU if quantized is None else join().device,
-        attention=recipe.model.attention,
-        quantization=quantized,
-    )
+    try:
+        return load(
+            start,
+            recipe.model.dtype,
+            device=CPU if quantized is None else join().device,
+            attention=recipe.model.attention,
+            quantization=quantized,
+        )
+    except ImportError as error:
+        raise BaseError(f"model.attention {recipe.model.attention!r}: {error}") from error
 
 
 def _export(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
+from datasets import Dataset
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,

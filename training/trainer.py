@@ -1,10 +1,10 @@
 """TRL's trainer with an order of examples that survives an interruption, and measures by kind."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.trainer.sft_trainer import SFTTrainer
@@ -53,8 +53,9 @@ class ResumableTrainer(SFTTrainer):
         """
         assert isinstance(self.eval_dataset, dict)
         assert self.held_out is not None
-        assert isinstance(self.model, PreTrainedModel)
-        self.model.train(False)
+        # PEFT's wrapper computes as the model does, but is no PreTrainedModel.
+        model = cast(PreTrainedModel, self.model)
+        model.train(False)
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
         for kind, dataset in self.eval_dataset.items():
@@ -62,7 +63,7 @@ class ResumableTrainer(SFTTrainer):
         found = mean_losses(sums, counts)
         # Compiled or sharded models score through the same forward as the losses.
         with self.compute_loss_context_manager():
-            found |= measure_decisions(self.model, self.held_out, self.args.eval_batch_size)
+            found |= measure_decisions(model, self.held_out, self.args.eval_batch_size)
         metrics = {f"eval_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
@@ -76,13 +77,28 @@ class ResumableTrainer(SFTTrainer):
     def _loss_of(self, dataset: Dataset) -> tuple[float, int]:
         """Summed negative log-likelihood and number of labels, over all processes."""
         total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        for batch in self.get_eval_dataloader(dataset):
+        at_once = self.args.eval_batch_size * self.accelerator.num_processes
+        for batch in self.get_eval_dataloader(filled(dataset, at_once)):
             inputs: Mapping[str, torch.Tensor] = self._prepare_inputs(batch)
             labels = int((inputs["labels"][:, 1:] != IGNORED).sum())
             loss, _, _ = self.prediction_step(self.model, dict(inputs), prediction_loss_only=True)
-            total += torch.tensor([float(loss) * labels, labels], device=total.device)
+            # The mean of no label is no number.
+            if labels:
+                total += torch.tensor([float(loss) * labels, labels], device=total.device)
         nll, count = self.accelerator.reduce(total).tolist()
         return nll, int(count)
+
+
+def filled(dataset: Dataset, multiple: int) -> Dataset:
+    """The dataset with examples without labels behind it, up to a multiple of `multiple` examples.
+
+    Where processes share it out, accelerate (1.15) would fill up with examples from its beginning,
+    which would count twice.
+    """
+    ids = dataset[0]["input_ids"]
+    missing = -len(dataset) % multiple
+    filling = {"input_ids": [ids] * missing, "labels": [[IGNORED] * len(ids)] * missing}
+    return concatenate_datasets([dataset, Dataset.from_dict(filling)]) if missing else dataset
 
 
 def grouping(dataset: Dataset) -> list[int]:

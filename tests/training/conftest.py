@@ -16,6 +16,7 @@ from steering.manifest import Category, Manifest
 from steering.tokens import ControlTokens
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
 from training.control_tokens import add_control_tokens
+from training.encoding import Encoder, Example
 from training.loading import quiet
 from training.records import Message, Record
 from training.run import train
@@ -167,3 +168,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("finished") / "tiny"
     train(tiny(), output)
     return output
+
+
+@pytest.fixture
+def examples(untrained: Parts, manifest: Manifest, records: list[Record]) -> list[Example]:
+    _, tokenizer, control = untrained
+    return Encoder.for_manifest(tokenizer, control, manifest, max_length=64).encode_all(records)
+
+
+@pytest.fixture
+def with_triples(records: list[Record], manifest: Manifest) -> Splits:
+    triples = [replace(record, harmful="Take it. Run. Hide it.") for record in records[::8]]
+    return Splits([*records, *triples], [], [], manifest)

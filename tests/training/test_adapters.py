@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.families import FAMILIES, write_checkpoint
-from training import sft
+from training import trainer
 from training.adapters import AdapterError, adapter_state, attach, merge, quantization, token_rows
 from training.config import AdapterConfig, SftConfig
 from training.control_tokens import embedding_matrices
@@ -101,7 +101,7 @@ def test_the_output_rows_learn_by_trls_own_loss_too(
 ) -> None:
     runs = []
     for vocabulary in (2**15, 0):
-        monkeypatch.setattr(sft, "SMALL_VOCABULARY", vocabulary)
+        monkeypatch.setattr(trainer, "SMALL_VOCABULARY", vocabulary)
         parts = start(tmp_path / f"base{vocabulary}", "llama", tied, manifest)
         adapted, state = trained(parts, records, manifest, tmp_path / f"saves{vocabulary}")
         runs.append(adapter_state(adapted, state))

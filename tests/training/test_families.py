@@ -15,8 +15,10 @@ from transformers import (
 
 from steering.manifest import Manifest
 from tests.families import FAMILIES, RESERVED, TEMPLATE, base_config, write_base
+from tests.training.fitting import reference_loss
 from training.config import AdapterConfig, BaseConfig, Recipe, SftConfig
 from training.control_tokens import embedding_matrices
+from training.examples import build_examples
 from training.family_templates import TEMPLATES
 from training.loading import control_tokens, load
 from training.run import train
@@ -121,3 +123,22 @@ def test_weights_stay_in_the_bases_dtype(recipe: Recipe, tmp_path: Path) -> None
     train(with_base(recipe, config, LORA), tmp_path / "out")
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert {weight.dtype for weight in saved.parameters()} == {torch.bfloat16}
+
+
+def test_an_adapter_is_measured_and_goes_back_to_its_best_save(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    config = base_config(write_base(tmp_path / "base", "llama"), "llama")
+    changes = {"epochs": 8.0, "learning_rate": 0.3, "eval_share": 0.2, "early_stopping": 1}
+    chosen = with_base(recipe, config, LORA).model_copy(
+        update={"sft": SFT.model_copy(update=changes)}
+    )
+    train(chosen, tmp_path / "out")
+    measured = [line["eval_loss"] for line in metrics(tmp_path / "out") if "eval_loss" in line]
+    assert measured[-1] > min(measured)
+    examples = build_examples(chosen, chosen.data(0), load(tmp_path / "out")[1])
+    assert examples.held_out is not None
+    held = [example for of_kind in examples.held_out.by_kind.values() for example in of_kind]
+    model, _ = load(tmp_path / "out", device=torch.device("cpu"))
+    found = reference_loss(model, held)
+    assert found == pytest.approx(min(measured), rel=1e-2)

@@ -7,12 +7,14 @@ import torch
 from transformers import TrainerCallback, TrainerState
 
 from tests.families import base_config, write_base
+from tests.training.conftest import measured
 from training.bases import load_base, load_tokenizer
 from training.config import AdapterConfig, Recipe, SftConfig
 from training.control_tokens import add_control_tokens
 from training.encoding import Example
 from training.memory import GIB, QUANTIZED_BYTES, Sizes, estimate
 from training.plan import memory_of, outline_of, plan, sizes_of, table, work_of
+from training.recipes import override
 from training.run import train
 
 SIZES = Sizes(
@@ -184,3 +186,44 @@ def test_the_table_shows_gibibytes() -> None:
     assert lines[0].split() == ["1", "device", "2", "devices"]
     assert lines[1].split() == ["weights", "400.00", "400.00"]
     assert len(lines) == 7
+
+
+def test_a_plan_counts_what_is_trained_on(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="training")
+    chosen = measured(recipe)
+    lines = list(plan(chosen))
+    splits = chosen.data(0)
+    triples = sum(record.harmful is not None for record in splits.train)
+    assert f"triples     {triples} of those to train" in lines
+    probe = Probe()
+    train(chosen, tmp_path / "out", callbacks=[probe])
+    (count,) = (
+        message.split()[-2]
+        for message in caplog.messages
+        if message.startswith("Training") and message.endswith("examples.")
+    )
+    assert any(line.startswith(f"examples    {count}, the longest of ") for line in lines)
+    assert any(line.startswith("held out    ") for line in lines)
+    assert f"steps       {probe.steps} of 8 examples, with 1 process" in lines
+
+
+def test_methods_change_the_plan(recipe: Recipe) -> None:
+    def examples(*settings: str) -> int:
+        (line,) = (line for line in plan(override(measured(recipe), settings)) if "longest" in line)
+        return int(line.split()[1].rstrip(","))
+
+    both = examples()
+    assert examples("methods.triples=safety") < both
+    assert examples("methods.triples_ratio=1") > both
+    assert examples("methods.refusal_ratio=0.5") < both
+
+
+def test_packed_examples_make_fewer_rows() -> None:
+    examples = [Example([1, 2, 3], [-100, 2, 3]), Example([4], [4])] * 6
+    config = SftConfig(epochs=1, batch_size=2, max_length=8, batching="packed")
+    work = work_of(examples, config, processes=1)
+    # 24 tokens fit into 3 rows of 8.
+    assert (work.examples, work.rows, work.longest) == (12, 3, 8)
+    assert (work.steps, work.tokens) == (2, 24)

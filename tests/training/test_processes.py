@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.commands.config.config_args import load_config_from_file  # type: ignore[import-untyped]
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from training.config import Recipe
@@ -18,7 +18,10 @@ from training.run import train
 from training.run_folder import FOLDER, METRICS
 
 CONFIGS = Path(__file__).parents[2] / "training" / "accelerate"
-SETTINGS = ("sft.batch_size=2", "sft.epochs=1", "sft.log_every=1", "sft.save_every=30")
+SETTINGS = (
+    *("sft.batch_size=2", "sft.epochs=1", "sft.log_every=1", "sft.save_every=30"),
+    "sft.eval_share=0.25",  # leaves a multiple of four to train on
+)
 
 # A process but the main one fails if it writes anything but its part of the trainer's saves.
 CHILD = """
@@ -43,11 +46,9 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-def losses(checkpoint: Path) -> dict[int, float]:
+def logged(checkpoint: Path, name: str) -> dict[int, float]:
     lines = (checkpoint / FOLDER / METRICS).read_text().splitlines()
-    return {
-        entry["step"]: float(entry["loss"]) for entry in map(json.loads, lines) if "loss" in entry
-    }
+    return {entry["step"]: entry[name] for entry in map(json.loads, lines) if name in entry}
 
 
 def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None:
@@ -59,11 +60,11 @@ def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None
     assert run.stdout.count("is finished") == 1
     assert run.stderr.count("Encoding") == 1
     assert "WRITES" not in run.stderr
-    expected, found = losses(alone), losses(shared)
-    assert list(found) == list(expected)
-    assert len(found) == 48
-    for step, loss in expected.items():
-        assert found[step] == pytest.approx(loss, rel=1e-3)
+    steps = len(logged(alone, "loss"))
+    assert list(logged(alone, "eval_loss")) == [30, steps]
+    for name in ("loss", "eval_loss", "eval_loss_contrast", "eval_auc"):
+        expected = logged(alone, name)
+        assert logged(shared, name) == pytest.approx(expected, rel=1e-3), name
     one, two = (load_file(folder / "model.safetensors") for folder in (alone, shared))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=1e-4)

@@ -17,8 +17,9 @@ from steering.manifest import Manifest
 from tests.training.conftest import measured
 from training import calibrate
 from training.config import MethodsConfig, Recipe, ScratchConfig, Splits
+from training.datasets.load import load_records
 from training.loading import control_tokens, load
-from training.records import Message, Record, RecordError, read_records
+from training.records import Message, Record, RecordError
 from training.run import train
 from training.run_folder import FOLDER, METRICS
 from training.work_folder import RunError, is_finished
@@ -86,9 +87,9 @@ def test_a_finished_checkpoint_meets_the_contract(
     config = json.loads((finished / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["vocab_size"] == len(tokenizer)
-    calibration = read_records(finished / "prompts" / "calibration.jsonl", "calibration")
+    calibration = load_records([str(finished / "prompts" / "calibration.jsonl")])
     assert calibration == list(splits.calibration)
-    assert read_records(finished / "prompts" / "test.jsonl", "calibration") == list(splits.test)
+    assert load_records([str(finished / "prompts" / "test.jsonl")]) == list(splits.test)
     assert not finished.with_name("tiny.part").exists()
     losses = [line["loss"] for line in metrics_of(finished) if "loss" in line]
     assert losses[-1] < losses[0]
