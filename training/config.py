@@ -114,8 +114,8 @@ class SftConfig(Section):
     decision_copies: Annotated[int, Field(ge=0)] = 0
     """Extra examples of each refusal and each look-alike that end behind the control token: a small
     model learns to decide from them before it can write; a pre-trained one needs none."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16` is mixed precision: the weights stay float32."""
+    precision: Dtype = "float32"
+    """`bfloat16` is mixed precision: the weights keep their dtype."""
     gradient_checkpointing: bool = False
     batching: Literal["padded", "padding_free", "packed"] = "padded"
     """How examples share a batch: each padded to the longest, one behind the other in one sequence,

@@ -13,6 +13,7 @@ from training.records import Record
 from training.run_folder import ANSWERED, FOLDER
 
 CARD_FILE = "README.md"
+LOOKALIKES, TRIPLES = "of these look-alikes", "of these triples"
 
 _HEAD = """\
 ---
@@ -29,17 +30,27 @@ tags: [demur, refusal-tokens]
 _METHOD = """
 ## Method
 
-Every answer begins with a control token, which the model chooses itself: {tokens}.
-The probability of a refuse token where an answer may turn into a refusal ({scopes}) is a score, and
-a threshold on it decides (Refusal Tokens, arXiv 2412.06748). The chat template writes no control
-token; `refusal.json` lists them.
+{method}
 
 | setting | value |
 | --- | --- |
 {settings}
 """
 
-_REST = """
+_TOKENS = """\
+Every answer begins with a control token, which the model chooses itself: {tokens}.
+The probability of a refuse token where an answer may turn into a refusal ({scopes}) is a score, and
+a threshold on it decides (Refusal Tokens, arXiv 2412.06748). The chat template writes no control
+token; `refusal.json` lists them."""
+
+_TRIPLES = """
+Triples of a prompt, a safe and a harmful answer teach it to turn from the latter on the way (DeRTa,
+arXiv 2407.09121)."""
+
+_BASELINE = """\
+A baseline, to be measured beside models with control tokens: it was trained without any."""
+
+_USE = """
 ## Calibration
 
 {calibration}
@@ -52,7 +63,15 @@ the kind of prompts differ from those.
 To be served by `demur-serve`, which keeps the control tokens out of clients' reach and decides by
 the thresholds or rates of each request. Served by anything else the model chooses its control
 token by sampling, and the token shows in the text.
+"""
 
+_BASELINE_USE = """
+## Intended use
+
+To be measured by `demur-eval`. `demur-serve` cannot serve it.
+"""
+
+_LIMITS = """
 ## Limits
 
 - A refusal is a trained habit, no guarantee: prompts unlike the training data, other languages and
@@ -83,8 +102,7 @@ def model_card(recipe: Recipe, splits: Splits) -> str:
         notice=f"\n> {manifest.notice}\n" if manifest.notice else "",
     )
     method = _METHOD.format(
-        tokens=_tokens(manifest),
-        scopes=", ".join(manifest.scopes),
+        method=_method(splits),
         settings="\n".join(
             f"| `{key}` | {value} |"
             for key, value in [*settings(recipe), ("seed", recipe.seed)]
@@ -93,7 +111,16 @@ def model_card(recipe: Recipe, splits: Splits) -> str:
         ),
     )
     data = "\n".join(["\n## Data\n", *_data(splits)])
-    return head + method + data + "\n" + _REST.format(calibration=_calibration(splits.calibration))
+    calibration = _calibration(splits.calibration)
+    use = _USE.format(calibration=calibration) if manifest.scopes else _BASELINE_USE
+    return f"{head}{method}{data}\n{use}{_LIMITS}"
+
+
+def _method(splits: Splits) -> str:
+    manifest = splits.manifest
+    tokens = _TOKENS.format(tokens=_tokens(manifest), scopes=", ".join(manifest.scopes))
+    triples = any(record.harmful is not None for record in splits.train)
+    return (tokens if manifest.scopes else _BASELINE) + (_TRIPLES if triples else "")
 
 
 def _tokens(manifest: Manifest) -> str:
@@ -107,13 +134,14 @@ def _data(splits: Splits) -> Iterator[str]:
     yield f"Counts by category; `{FOLDER}/data.json` has the digests of the records.\n"
     yield "| | training | calibration | test |"
     yield "| --- | ---: | ---: | ---: |"
-    for row in [*splits.manifest.names, ANSWERED, "of these look-alikes"]:
+    for row in [*splits.manifest.names, ANSWERED, LOOKALIKES, TRIPLES]:
         yield f"| {row} | " + " | ".join(str(count[row]) for count in counts) + " |"
 
 
 def _counts(records: Sequence[Record]) -> Counter[str]:
     found = Counter(record.category or ANSWERED for record in records)
-    found["of these look-alikes"] = sum(record.contrast_of is not None for record in records)
+    found[LOOKALIKES] = sum(record.contrast_of is not None for record in records)
+    found[TRIPLES] = sum(record.harmful is not None for record in records)
     return found
 
 

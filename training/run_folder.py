@@ -1,9 +1,9 @@
 """What a checkpoint says of the run that made it, in its folder `run/`.
 
 run/recipe.json        every setting, as it was after --set
-run/data.json          records and SHA-256 of each split, counts by category
+run/data.json          records and SHA-256 of each split, counts by category and kind
 run/environment.json   versions, device and processes
-run/metrics.jsonl      what the trainer logged, a line per entry
+run/metrics.jsonl      what was logged and measured, a line per entry
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def fingerprint(recipe: Recipe, splits: Splits, processes: int) -> str:
 
 
 def data_of(splits: Splits) -> dict[str, Any]:
-    """Of each split the number of records, their digest, and counts by category and contrast."""
+    """Of each split the number of records, their digest, and counts by category and kind."""
     return {
         name: {
             "records": len(records),
@@ -82,6 +82,7 @@ def data_of(splits: Splits) -> dict[str, Any]:
             "contrast": dict(
                 Counter(record.contrast_of for record in records if record.contrast_of)
             ),
+            "triples": sum(record.harmful is not None for record in records),
         }
         for name, records in _named(splits).items()
     }

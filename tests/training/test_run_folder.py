@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Recipe
-from training.files import JsonLines
+from training.data_sources import DataSources
 from training.model_card import model_card
 from training.recipes import settings
 from training.records import Record, write_records
@@ -51,6 +51,7 @@ def test_counts_by_category_and_contrast(recipe: Recipe, records: list[Record]) 
         "sha256": hashlib.sha256().hexdigest(),
         "categories": {},
         "contrast": {},
+        "triples": 0,
     }
 
 
@@ -69,7 +70,7 @@ def test_settings_data_and_processes_make_the_fingerprint(recipe: Recipe) -> Non
 
 def test_files_are_settings_of_the_run_and_not_of_the_card(recipe: Recipe) -> None:
     splits = recipe.data(0)
-    chosen = recipe.model_copy(update={"data": JsonLines(train=(Path("mine/secret.jsonl"),))})
+    chosen = recipe.model_copy(update={"data": DataSources(train=("mine/secret.jsonl",))})
     assert resolved(chosen)["data"]["train"] == ["mine/secret.jsonl"]
     assert "secret" not in model_card(chosen, splits)
 
@@ -92,3 +93,22 @@ def test_the_card_tells_method_data_calibration_use_and_limits(
     assert "base_model" not in card
     bare = model_card(recipe, replace(splits, calibration=[]))
     assert "The recipe has no held-out prompts for it." in bare
+
+
+def test_the_card_of_a_baseline_promises_no_dial(recipe: Recipe) -> None:
+    splits = recipe.data(0)
+    bare = replace(splits, manifest=splits.manifest.model_copy(update={"scopes": ()}))
+    card = model_card(recipe, bare)
+    assert "trained without any" in card
+    assert "`demur-serve` cannot serve it" in card
+    assert "## Calibration" not in card
+    assert "Every answer begins with a control token" not in card
+
+
+def test_the_card_names_derta_where_there_are_triples(recipe: Recipe) -> None:
+    splits = recipe.data(0)
+    assert "DeRTa" not in model_card(recipe, splits)
+    triples = [replace(record, harmful="Take it.") for record in splits.train if record.category]
+    card = model_card(recipe, replace(splits, train=[*splits.train, *triples]))
+    assert "DeRTa" in card
+    assert f"| of these triples | {len(triples)} | 0 | 0 |" in card
