@@ -16,8 +16,8 @@ from steering.gate import log_odds
 from steering.tokens import ControlTokens
 from training.progress import Progress
 from training.records import Message
-from training.rendering import render
-from training.scoring import batches, check_lengths
+from training.rendering import prompt_ids
+from training.scoring import batches, check_lengths, left_padded
 
 
 def score_answers(
@@ -35,9 +35,7 @@ def score_answers(
     it, and the one where the answer ends. Returns [n, C] float32, in the order of `prompts` and
     `control.refuse`. Raises ScoringError if a prompt is longer than the model's positions.
     """
-    encoded = [
-        tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False) for prompt in prompts
-    ]
+    encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     limit = getattr(model.config, "max_position_embeddings", None)
     check_lengths(encoded, limit)
     scores = np.empty((len(encoded), len(control.refuse)), dtype=np.float32)
@@ -60,10 +58,7 @@ def _largest(
     steps: int,
 ) -> npt.NDArray[np.float32]:
     """[len(prompts), C] the largest scores of `steps` positions, or of those before the end."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(ids)) + [*ids] for ids in prompts])
-    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    ids, mask = left_padded(prompts, model.device)
     refuse = torch.tensor(control.refuse, device=model.device)
     every = torch.tensor(control.ids, device=model.device)
     largest = torch.full((len(prompts), len(refuse)), -torch.inf, device=model.device)

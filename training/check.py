@@ -74,7 +74,8 @@ def check(arguments: argparse.Namespace) -> int:
     print("\n".join(table(statistics, limit)))
     if arguments.picture is not None:
         # Only now: matplotlib takes a second.
-        from training.datasets.picture import draw, save
+        from training.datasets.picture import draw
+        from training.drawing import save
 
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)
         for path in save(draw(statistics, limit), arguments.picture):

@@ -21,7 +21,7 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training.config import LossOn
 from training.records import Record
-from training.rendering import Answer, EncodingError, answer_of, end_of_turn, render
+from training.rendering import Answer, EncodingError, answer_of, end_of_turn, prompt_ids, render
 
 IGNORED = -100
 """Label of a position without loss."""
@@ -108,7 +108,7 @@ class Encoder:
         as the beginning of the conversation.
         """
         if decision_only:
-            prompt = self._ids(render(self.tokenizer, record.prompt))
+            prompt = prompt_ids(self.tokenizer, record.prompt)
             return lay_out(prompt, self._control_of(record), [], self.max_length, self.loss_on)
         parts = self.parts(record)
         answer = [*parts.answer.lead, *parts.answer.body]

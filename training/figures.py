@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -20,18 +19,10 @@ STYLE: dict[RcKeyType, object] = {
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
     "grid.alpha": 0.3,
-    "svg.hashsalt": "demur",
 }
 INSIDE, OUTSIDE = "tab:blue", "tab:red"
 COLUMNS = 3
 """Panels beside each other."""
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as PNG and SVG; `path` has no suffix. The same figure gives the same SVG."""
-    with rc_context(STYLE):
-        figure.savefig(path.with_suffix(".png"), dpi=120)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,12 @@ def render(
         ) from error
 
 
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> list[int]:
+    """Token ids of a prompt up to where the answer begins. Raises EncodingError."""
+    ids: list[int] = tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False)
+    return ids
+
+
 def answer_of(
     tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
 ) -> Answer:

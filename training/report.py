@@ -9,7 +9,8 @@ from steering.curves import RANGE, curve
 from steering.intervals import Interval, category_intervals, over_refusal_interval, prompts_needed
 from steering.joint import Asked, JointSolver
 from steering.manifest import Calibration, Scope
-from training.figures import Curves, draw_curves, draw_reliability, save
+from training.drawing import save
+from training.figures import Curves, draw_curves, draw_reliability
 from training.reliability import HELD_OUT, TRIED, Cell, mean_error, reliability
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.99)

@@ -11,7 +11,7 @@ from steering.gate import log_odds
 from steering.tokens import ControlTokens
 from training.progress import Progress
 from training.records import Message
-from training.rendering import render
+from training.rendering import prompt_ids
 
 
 class ScoringError(ValueError):
@@ -33,9 +33,7 @@ def score_prompts(
     prompt's scores do not depend on those that share its batch.
     Raises ScoringError if a prompt is longer than the model's positions.
     """
-    encoded = [
-        tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False) for prompt in prompts
-    ]
+    encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     return score_ids(model, control, encoded, batch_size=batch_size)
 
 
@@ -65,19 +63,27 @@ def next_token_logits(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) 
     Prompts are padded on the left, so that only the last position's logits are ever computed;
     positions count from each prompt's own first token.
     """
-    longest = max(map(len, prompts))
-    # The padding's id does not matter: it is masked.
-    ids = torch.tensor([[0] * (longest - len(prompt)) + [*prompt] for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask = left_padded(prompts, model.device)
     output = model(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0).to(model.device),
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
         logits_to_keep=1,
         use_cache=False,
     )
     logits: torch.Tensor = output.logits[:, -1]
     return logits.float()
+
+
+def left_padded(
+    prompts: Sequence[Sequence[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, both [n, longest], int64, with padding on the left."""
+    longest = max(map(len, prompts))
+    # The padding's id does not matter: it is masked.
+    ids = torch.tensor([[0] * (longest - len(prompt)) + [*prompt] for prompt in prompts])
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    return ids.to(device), mask.to(device)
 
 
 def batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:

@@ -1,13 +1,10 @@
 """The picture of `demur-train check`: counts by label, and lengths."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from training.datasets.statistics import Statistics
 
-FORMATS = ("png", "svg")
 _BINS = 40
 
 
@@ -36,11 +33,3 @@ def draw(statistics: Statistics, limit: int | None) -> Figure:
     right.set_ylabel("records")
     right.legend()
     return figure
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write the figure as `stem`.png and `stem`.svg. Returns the paths."""
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS]
-    for path in paths:
-        figure.savefig(path, dpi=150)
-    return paths

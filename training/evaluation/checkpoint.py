@@ -12,12 +12,12 @@ from steering.policy import Policy, Settings, SettingsError
 from training.evaluation.generation import GateSettings, generate
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.loading import control_tokens, load
-from training.rendering import render
+from training.rendering import prompt_ids
 from training.scoring import ScoringError, score_ids
 
 
 class CheckpointTarget:
-    """A model folder. Without refusal.json it has no categories, and only texts tell refusals."""
+    """A model folder. Without refusal tokens it has no categories, and only texts tell refusals."""
 
     def __init__(
         self, folder: Path, *, dtype: str, batch_size: int, max_tokens: int, writes: bool
@@ -35,8 +35,11 @@ class CheckpointTarget:
         self._scores: dict[Prompt, tuple[float, ...]] = {}
         self.categories: tuple[str, ...] = ()
         self.control = None
+        manifest = None
         if (folder / MANIFEST_FILE).is_file():
             manifest = Manifest.load(folder)
+        # A baseline lists categories, but was trained without their tokens.
+        if manifest is not None and manifest.scopes:
             self.categories = manifest.names
             self.control = control_tokens(manifest, self.tokenizer)
             scores = None
@@ -46,9 +49,10 @@ class CheckpointTarget:
 
     def ids(self, prompt: Prompt) -> list[int]:
         """Token ids up to where the answer begins."""
-        text = prompt if isinstance(prompt, str) else render(self.tokenizer, prompt)
+        if not isinstance(prompt, str):
+            return prompt_ids(self.tokenizer, prompt)
         # A chat template writes the tokens that open a text; plain text has none yet.
-        encoded: list[int] = self.tokenizer.encode(text, add_special_tokens=isinstance(prompt, str))
+        encoded: list[int] = self.tokenizer.encode(prompt)
         return encoded
 
     def thresholds(self, dial: Dial) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from steering.gate import ControlIds, apply_gate
 from steering.tokens import ControlTokens
 from training.evaluation.target import EvalError
 from training.progress import Progress
-from training.scoring import batches
+from training.scoring import batches, left_padded
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,15 @@ def _batch(
     max_new_tokens: int,
     gate: GateSettings | None,
 ) -> list[list[int]]:
-    longest = max(map(len, prompts))
-    # Padded on the left; the padding's id does not matter: it is masked.
-    ids = torch.tensor([[0] * (longest - len(prompt)) + [*prompt] for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask = left_padded(prompts, model.device)
+    longest = ids.shape[1]
     end = tokenizer.eos_token_id
     processors = LogitsProcessorList()
     if gate is not None:
         processors.append(_Gate(gate, longest, model.device))
     written = model.generate(  # type: ignore[operator]
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        input_ids=ids,
+        attention_mask=mask,
         generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=end
         ),

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, bootstrap, rankdata
+from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import precision_recall_fscore_support, roc_curve
 
+from steering.intervals import LEVEL, at_fixed_threshold
 from training.evaluation.target import Reply
 from training.records import Record
 
-CONFIDENCE = 0.95
 RESAMPLES = 1000
 """Of the bootstrap."""
 
@@ -28,7 +28,7 @@ Pairs = Sequence[tuple[Record, Reply]]
 
 @dataclass(frozen=True)
 class Share:
-    """A share of prompts, with its exact (Clopper-Pearson) interval at CONFIDENCE."""
+    """A share of prompts, with its exact (Clopper-Pearson) interval at LEVEL."""
 
     count: int
     of: int
@@ -44,9 +44,8 @@ class Share:
         count = sum(every)
         if not every:
             return cls(0, 0, None, None, None)
-        interval = binomtest(count, len(every)).proportion_ci(CONFIDENCE, method="exact")
-        low, high = float(interval.low), float(interval.high)
-        return cls(count, len(every), count / len(every), low, high)
+        interval = at_fixed_threshold(count, len(every))
+        return cls(count, len(every), count / len(every), interval.low, interval.high)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Roc:
     tpr: tuple[float, ...]
     auc: float
     low: float | None
-    """Bounds of the area's bootstrap interval at CONFIDENCE; None where there is no bootstrap."""
+    """Bounds of the area's bootstrap interval at LEVEL; None where there is no bootstrap."""
     high: float | None
     positives: int
     negatives: int
@@ -207,7 +206,7 @@ def _auc_interval(
         areas,
         vectorized=True,
         n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
+        confidence_level=LEVEL,
         # BCa, scipy's default, is not defined where every resample has the same area, 1 say.
         method="percentile",
         rng=np.random.default_rng(0),

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.datasets.picture import save
+from training.drawing import save
 from training.evaluation.attacks import AttackResult
 from training.evaluation.dials import SweepPoint, Turned
 from training.evaluation.measures import ALL_HARMFUL, CONTRAST, HARMFUL, Rate, Roc, Share

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from steering.intervals import LEVEL
 from training.evaluation.attacks import AttackResult
 from training.evaluation.dials import SweepPoint, Turned
 from training.evaluation.measures import (
     ALL_HARMLESS,
-    CONFIDENCE,
     CONTRAST,
     HARMFUL,
     Classification,
@@ -64,7 +64,7 @@ def markdown(report: Report) -> Iterator[str]:
     yield f"- dial: {json.dumps(report.dial.fields()) if report.dial.fields() else 'default'}"
     if report.data:
         yield f"- prompts: {report.prompts} from {', '.join(report.data)}"
-    yield f"- intervals: {CONFIDENCE:.0%}; exact (Clopper-Pearson) for shares, bootstrap for areas"
+    yield f"- intervals: {LEVEL:.0%}; exact (Clopper-Pearson) for shares, bootstrap for areas"
     yield from (f"- note: {note}" for note in report.notes)
     yield from _refusals(report)
     yield from _curves(report)

@@ -68,6 +68,15 @@ def test_a_model_without_tokens_is_told_by_its_words(finished: Path, tmp_path: P
     assert all(reply.scores is None for reply in replies)
 
 
+def test_a_baseline_has_no_dial(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "plain")
+    manifest = Manifest.load(finished)
+    manifest.model_copy(update={"scopes": ()}).save(tmp_path / "plain")
+    found = target(tmp_path / "plain", writes=True)
+    assert found.categories == ()
+    assert found.control is None
+
+
 def test_raw_text_goes_without_a_template(finished: Path) -> None:
     found = target(finished)
     assert found.ids("steal a boat") == found.tokenizer.encode("steal a boat")
