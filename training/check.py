@@ -108,7 +108,12 @@ def read_splits(data: Sequence[str]) -> dict[str, list[Record]]:
     for text in data:
         if Path(text).is_dir():
             found = {name: Path(text, f"{name}.jsonl") for name in SPLITS}
-            held = {name: str(path) for name, path in found.items() if path.is_file()}
+            # Of few records `convert` may give a split none.
+            held = {
+                name: str(path)
+                for name, path in found.items()
+                if path.is_file() and path.stat().st_size
+            }
             if not held:
                 faults.append(f"{text}: holds none of {', '.join(p.name for p in found.values())}")
             for name, path in held.items():

@@ -86,6 +86,12 @@ def test_the_table_and_the_picture(folder: Path, capsys: pytest.CaptureFixture[s
     assert (folder / "pictures" / "v1.2.svg").read_text().count("<svg") == 1
 
 
+def test_a_split_may_be_empty(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "calibration.jsonl").touch()
+    assert cli.main(["check", str(folder)]) == 1
+    assert capsys.readouterr().out.splitlines()[0].split() == ["train", "test"]
+
+
 def test_data_without_leakage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(folder / "train.jsonl")]) == 0
     assert "LEAKAGE" not in capsys.readouterr().out
