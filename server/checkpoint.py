@@ -8,6 +8,7 @@ from vllm.tokenizers import get_tokenizer
 
 from steering.bounds import Bounds
 from steering.calibration import CalibrationScores
+from steering.fingerprint import verify
 from steering.manifest import MANIFEST_FILE, Manifest, ManifestError
 from steering.policy import Policy, Settings
 from steering.tokens import ControlTokens, resolve
@@ -30,8 +31,8 @@ class Checkpoint:
     def load(cls, path: Path) -> Self:
         """Read and verify the checkpoint in the folder `path`.
 
-        Raises ManifestError, TokenizerMismatchError or CalibrationError, each with the file and the
-        remedy.
+        Raises ManifestError, TokenizerMismatchError, CalibrationError or FingerprintError, each
+        with the file and the remedy.
         """
         manifest = Manifest.load(path)
         if not manifest.scopes:
@@ -43,6 +44,7 @@ class Checkpoint:
         scores = None
         if manifest.calibration is not None:
             scores = CalibrationScores.load(path, manifest.names)
+            verify(path, manifest)
         return cls(path, manifest, control, scores, Policy(manifest, scores))
 
     def policy_within(self, bounds: Bounds) -> Policy:

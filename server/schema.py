@@ -164,6 +164,8 @@ class RefusalSettings(BaseModel):
     thresholds: dict[str, float]
     """Probability from which on each category refuses; 1 is off, 0 refuses everything."""
     scope: Scope
+    warnings: list[str]
+    """What does not come out as asked, a sentence each."""
 
     @classmethod
     def of(
@@ -183,6 +185,7 @@ class RefusalSettings(BaseModel):
                 for name, threshold in zip(categories, steering.thresholds, strict=True)
             },
             scope=scope,
+            warnings=list(steering.warnings),
         )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from steering.bounds import OPEN, Bounds, BoundsError, Range
-from steering.calibration import COMPLY, CalibrationScores
+from steering.calibration import CalibrationScores
+from steering.intervals import unresolved
+from steering.joint import Asked, Joint, JointSolver
 from steering.manifest import Manifest, Scope
 
 HABIT = 0.0
@@ -41,13 +43,16 @@ class Steering:
     """Share of each category's calibration prompts that is refused; None if not calibrated."""
     over_refusal: float | None
     """Share of harmless calibration prompts that is refused; None if not known."""
+    warnings: tuple[str, ...] = ()
+    """What does not come out as asked: a sentence each."""
 
 
 @dataclass(frozen=True)
 class _Limits:
     """A category's range as thresholds in log-odds; the higher one refuses less."""
 
-    default: float
+    habit: float
+    """For requests that leave the category out, where the operator has no default rate."""
     strictest: float
     mildest: float
 
@@ -67,7 +72,7 @@ class Policy:
     ) -> None:
         self.categories = manifest.names
         self.bounds = bounds
-        self._scores = scores
+        self._solver = None if scores is None else JointSolver(scores)
         self._cache: dict[object, Steering] = {}
         for name in bounds.ranges:
             if name not in self.categories:
@@ -80,7 +85,7 @@ class Policy:
     @property
     def calibrated(self) -> bool:
         """Whether rates can be served."""
-        return self._scores is not None
+        return self._solver is not None
 
     def scope(self, asked: Scope | None) -> Scope:
         """The scope of a request that asks for `asked`, or for none.
@@ -123,27 +128,22 @@ class Policy:
                 "refusal_thresholds",
                 f"{_listed(both)} has a rate in refusal_rates too; give one of the two",
             )
-        resolved = {name: limits.default for name, limits in self._limits.items()}
         for name, rate in rates.items():
             self._check_rate(name, rate)
-            resolved[name] = self._threshold(name, rate)
         for name, probability in thresholds.items():
-            resolved[name] = log_odds_of(probability)
             self._check_threshold(name, probability)
-        return self._steering(tuple(resolved.values()))
+        return self._steering(rates, {name: log_odds_of(p) for name, p in thresholds.items()})
 
     def _limits_of(self, name: str) -> _Limits:
         allowed = self.bounds.ranges.get(name, Range())
         try:
             strictest = self._threshold(name, allowed.ceiling) if allowed.ceiling < 1 else -math.inf
             mildest = self._threshold(name, allowed.floor)
-            if allowed.default is None:
-                default = min(max(HABIT, strictest), mildest)
-            else:
-                default = self._threshold(name, allowed.default)
+            if allowed.default is not None:
+                self._threshold(name, allowed.default)
         except SettingsError as error:
             raise BoundsError(name, error.what) from error
-        return _Limits(default, strictest, mildest)
+        return _Limits(min(max(HABIT, strictest), mildest), strictest, mildest)
 
     def _check_rate(self, name: str, rate: float) -> None:
         allowed = self.bounds.ranges.get(name, Range())
@@ -171,28 +171,59 @@ class Policy:
         )
 
     def _threshold(self, name: str, rate: float) -> float:
+        """Where the category alone has this rate."""
         if rate == 0:
             return math.inf
-        if self._scores is None:
+        if self._solver is None:
             raise SettingsError(
                 "refusal_rates",
                 "this checkpoint is not calibrated; send refusal_thresholds, or run"
                 " demur-calibrate on it",
             )
+        scores = self._solver.calibration
         category = self.categories.index(name)
-        if not (self._scores.labels == category).any():
+        if not (scores.labels == category).any():
             raise SettingsError(
                 "refusal_rates",
                 f"{name!r} was not calibrated; send a threshold for it in refusal_thresholds",
             )
-        return self._scores.threshold(category, rate)
+        return scores.threshold(category, rate)
 
-    def _steering(self, thresholds: tuple[float, ...]) -> Steering:
-        if self._scores is None:
-            return Steering(thresholds, None, None)
-        shares = self._scores.refused_shares(thresholds)
-        over_refusal = shares.pop(COMPLY, None)
-        return Steering(thresholds, shares, over_refusal)
+    def _steering(self, rates: Mapping[str, float], thresholds: Mapping[str, float]) -> Steering:
+        """Rates and thresholds ([log-odds]) of a request, with the defaults of what it leaves."""
+        wanted: dict[str, float] = {}
+        fixed: dict[str, float] = {}
+        for name, limits in self._limits.items():
+            default = self.bounds.ranges.get(name, Range()).default
+            rate = rates.get(name, None if name in thresholds else default)
+            if rate is None:
+                fixed[name] = thresholds.get(name, limits.habit)
+            else:
+                fixed[name] = self._threshold(name, rate)
+                wanted[name] = rate
+        if self._solver is None:
+            return Steering(tuple(fixed.values()), None, None)
+        asked = [wanted.get(name) for name in self.categories]
+        return self._joint(wanted, self._solver.solve(Asked(asked, tuple(fixed.values()))))
+
+    def _joint(self, wanted: Mapping[str, float], joint: Joint) -> Steering:
+        shares = dict(zip(self.categories, joint.shares, strict=True))
+        warnings = []
+        for name, off_by, prompts in zip(self.categories, joint.off_by, joint.prompts, strict=True):
+            if off_by > 0:
+                warnings.append(
+                    f"{name}: {shares[name]:.3g} of its prompts are refused, {off_by:.3g} more than"
+                    " asked, since what is asked of other categories refuses them"
+                )
+            elif name in wanted and prompts:
+                fine = unresolved(name, wanted[name], prompts)
+                warnings.extend([fine] if fine else [])
+        return Steering(
+            joint.thresholds,
+            {name: share for name, share in shares.items() if share is not None},
+            joint.over_refusal,
+            tuple(warnings),
+        )
 
     def _check_names(self, field: str, values: Mapping[str, float]) -> None:
         unknown = [name for name in values if name not in self.categories]

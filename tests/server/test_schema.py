@@ -114,6 +114,7 @@ def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
         "over_refusal": 0.1,
         "thresholds": {"safety": pytest.approx(1 / (1 + math.exp(-0.5))), "temporal": 1.0},
         "scope": "every_token",
+        "warnings": [],
     }
 
 

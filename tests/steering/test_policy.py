@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steering.bounds import Bounds, Range
 from steering.calibration import COMPLY_INDEX, CalibrationScores
 from steering.manifest import Category, Manifest
 from steering.policy import (
@@ -98,6 +99,45 @@ class TestWithoutCalibration:
 
     def test_switches_categories_off(self) -> None:
         assert self.policy.resolve(Settings(rates=0)).thresholds == (INF, INF)
+
+
+class TestTogether:
+    """Two categories whose prompts look alike: the second also refuses prompts of the first."""
+
+    ALIKE = CalibrationScores(
+        MANIFEST.names,
+        np.repeat([0, 1], 100),
+        np.column_stack(
+            [np.tile(np.arange(100), 2), np.concatenate([np.arange(100)[::-1], np.arange(100)])]
+        ).astype(np.float32),
+    )
+
+    def test_each_category_has_its_rate_whatever_is_asked_of_the_other(self) -> None:
+        steering = Policy(MANIFEST, self.ALIKE).resolve(Settings(rates=0.5))
+        assert steering.effective_rates == {"safety": 0.5, "temporal": 0.5}
+        assert steering.warnings == ()
+        # What each would be alone refuses every prompt of the first.
+        alone = [self.ALIKE.threshold(category, 0.5) for category in (0, 1)]
+        assert self.ALIKE.refused_shares(alone)["safety"] == 1
+
+    def test_what_the_others_refuse_already_is_said(self) -> None:
+        settings = Settings(rates={"safety": 0.1}, thresholds={"temporal": 0})
+        steering = Policy(MANIFEST, self.ALIKE).resolve(settings)
+        assert steering.thresholds[0] == INF
+        assert steering.effective_rates == {"safety": 1, "temporal": 1}
+        (warning,) = steering.warnings
+        assert warning.startswith("safety: 1 of its prompts are refused, 0.9 more than asked")
+
+    def test_a_rate_that_the_prompts_cannot_resolve_is_said(self) -> None:
+        (warning,) = (
+            Policy(MANIFEST, self.ALIKE).resolve(Settings(rates={"safety": 0.999})).warnings
+        )
+        assert "0.999 for 'safety' is finer than its 100 calibration prompts" in warning
+
+    def test_an_operators_default_is_a_rate_as_any_other(self) -> None:
+        bounds = Bounds({"safety": Range(default=0.5), "temporal": Range(default=0.5)})
+        steering = Policy(MANIFEST, self.ALIKE, bounds).resolve(Settings())
+        assert steering.effective_rates == {"safety": 0.5, "temporal": 0.5}
 
 
 def test_a_category_without_prompts_has_no_rates() -> None:
