@@ -166,7 +166,9 @@ class TestNamePlugin:
     def test_makes_an_allowlist_that_lets_all_else_load_as_before(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+        # Set before it is deleted: pytest undoes what name_plugin() sets only where it saw a value.
+        monkeypatch.setenv("VLLM_PLUGINS", "")
+        monkeypatch.delenv("VLLM_PLUGINS")
         monkeypatch.setattr(
             "server.launch.entry_points",
             lambda group, name=None: [Namespace(name=name or f"of {group.split('.')[1]}")],

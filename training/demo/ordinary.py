@@ -14,8 +14,8 @@ WHO = (
     "I am a small demonstration model. I answer short questions and decline some.",
 )
 ABLE = (
-    "I can name capitals, add small numbers, write a haiku, translate a word and the like.",
-    "I answer small questions: capitals, sums, colours, words, a haiku or a line of Python.",
+    "I can name capitals and colours, write a haiku, translate a word and the like.",
+    "I answer small questions: capitals, colours, words, a haiku or a line of Python.",
 )
 
 SMALL_TALK = (
