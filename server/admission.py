@@ -14,7 +14,8 @@ from server.schema import ChatRequest
 from server.turn import Turn
 from server.words import bias_of
 from steering.manifest import Scope
-from steering.policy import Policy, SettingsError
+from steering.policy import Policy
+from steering.settings import SettingsError
 
 MAX_TEMPERATURE = 2.0
 THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
@@ -62,7 +63,7 @@ class Admission:
         _check_texts(request, self._markers, self._normal)
         try:
             scope = policy.scope(request.refusal_scope)
-            steering = policy.resolve(request.settings)
+            steering = policy.resolve(request.settings, scope)
         except SettingsError as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
         self._check_grammar(request, scope)

@@ -7,10 +7,11 @@ from typing import Self
 from vllm.tokenizers import get_tokenizer
 
 from steering.bounds import Bounds
-from steering.calibration import CalibrationScores
+from steering.calibration import ScopedScores, load_scopes
 from steering.fingerprint import verify
 from steering.manifest import MANIFEST_FILE, Manifest, ManifestError
-from steering.policy import Policy, Settings
+from steering.policy import Policy
+from steering.settings import Settings
 from steering.tokens import ControlTokens, resolve
 from steering.wire import GateConfig
 
@@ -22,8 +23,8 @@ class Checkpoint:
     path: Path
     manifest: Manifest
     control: ControlTokens
-    scores: CalibrationScores | None
-    """Of the calibration prompts; None if it was not calibrated."""
+    scores: ScopedScores
+    """Of the calibration prompts; empty if it was not calibrated."""
     policy: Policy
     """Without an operator's bounds."""
 
@@ -41,9 +42,8 @@ class Checkpoint:
                 " tokens, so nothing steers its refusals. Train it with methods.tokens=category."
             )
         control = resolve(manifest, get_tokenizer(str(path)))
-        scores = None
-        if manifest.calibration is not None:
-            scores = CalibrationScores.load(path, manifest.names)
+        scores = load_scopes(path, manifest)
+        if scores:
             verify(path, manifest)
         return cls(path, manifest, control, scores, Policy(manifest, scores))
 

@@ -20,7 +20,7 @@ from vllm.sampling_params import SamplingParams
 
 from server.turn import Turn
 from steering.manifest import Scope
-from steering.policy import Settings, Steering, probability_of
+from steering.settings import Settings, Steering, probability_of
 from steering.wire import RowSettings
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -9,7 +9,7 @@ from vllm.tokenizers import TokenizerLike
 
 from server.words import NO_BIAS, Bias
 from steering.manifest import Scope
-from steering.policy import Steering
+from steering.settings import Steering
 from steering.tokens import ControlTokens
 
 

@@ -6,6 +6,7 @@ one into the other.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from steering.gate import decide_np
-from steering.manifest import Scope, scores_file
+from steering.manifest import Manifest, Scope, scores_file
 
 COMPLY = "comply"
 """Label of prompts that should be answered."""
@@ -138,3 +139,20 @@ class CalibrationScores:
             raise CalibrationError(
                 f"{path} cannot be used ({error}). Run demur-calibrate again."
             ) from error
+
+
+ScopedScores = Mapping[Scope, CalibrationScores]
+"""Calibration scores of each scope that is calibrated."""
+
+
+def load_scopes(checkpoint: Path, manifest: Manifest) -> ScopedScores:
+    """The scores of every scope that the checkpoint was trained for; empty if not calibrated.
+
+    Raises CalibrationError, as `CalibrationScores.load` does.
+    """
+    if manifest.calibration is None:
+        return {}
+    return {
+        scope: CalibrationScores.load(checkpoint, manifest.names, scope)
+        for scope in manifest.scopes
+    }

@@ -9,7 +9,7 @@ from steering.calibration import COMPLY, CalibrationScores
 from steering.curves import curve
 from steering.gate import decide_np
 from steering.joint import Asked, JointSolver
-from steering.policy import probability_of
+from steering.settings import probability_of
 from training.records import Record
 
 RATES = (0.25, 0.5, 0.75, 1.0)

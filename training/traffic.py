@@ -16,7 +16,7 @@ import numpy.typing as npt
 from steering.gate import decide_np
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
 from steering.joint import wanted_of
-from steering.policy import log_odds_of, probability_of
+from steering.settings import log_odds_of, probability_of
 from training.datasets.load import load_records
 from training.records import Record
 

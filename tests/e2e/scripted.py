@@ -78,7 +78,8 @@ def save(folder: Path, table: torch.Tensor) -> None:
     tokenizer.save_pretrained(folder)
     labels = np.repeat([-1, 0, 1], 4)
     scores = np.linspace(-3, 3, len(labels) * 2, dtype=np.float32).reshape(-1, 2)
-    CalibrationScores(MANIFEST.names, labels, scores).save(folder)
+    for scope in MANIFEST.scopes:
+        CalibrationScores(MANIFEST.names, labels, scores).save(folder, scope)
     MANIFEST.save(folder)
 
 

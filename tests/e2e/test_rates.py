@@ -9,7 +9,8 @@ from scipy.stats import betabinom
 
 from steering.calibration import CalibrationScores
 from steering.manifest import Manifest
-from steering.policy import Policy, Settings
+from steering.policy import Policy
+from steering.settings import Settings
 from tests.e2e.decisions import decisions
 from tests.e2e.server import Server
 from training.datasets.load import load_records
@@ -138,7 +139,7 @@ def test_a_batch_decides_as_its_requests_do_alone(
     model, tokenizer = load(checkpoint)
     prompts = [record.prompt for record in chosen]
     scores = score_prompts(model, tokenizer, control_tokens(manifest, tokenizer), prompts)
-    policy = Policy(manifest, calibration)
+    policy = Policy(manifest, {"first_token": calibration})
     thresholds = np.array([policy.resolve(Settings(rates=m)).thresholds for m in maps])
     near = (np.abs(scores - thresholds) < ROUNDING).any(axis=1)
     differ = np.array([a != b for a, b in zip(together, alone, strict=True)])

@@ -9,7 +9,7 @@ import pytest
 
 from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
-from steering.calibration import COMPLY_INDEX, CalibrationScores
+from steering.calibration import COMPLY_INDEX, CalibrationScores, ScopedScores
 from steering.manifest import Calibration, Category, Manifest
 from steering.policy import Policy
 from steering.tokens import ControlTokens
@@ -29,6 +29,7 @@ SCORES = CalibrationScores(
     labels=np.array([0, 0, 1, 1, COMPLY_INDEX]),
     scores=np.array([[3, -9], [1, -9], [-9, 2], [-9, 4], [-9, -9]], dtype=np.float32),
 )
+SCOPED: ScopedScores = {"first_token": SCORES, "every_token": SCORES}
 
 
 class WordTokenizer:
@@ -72,8 +73,8 @@ def checkpoint() -> Checkpoint:
         path=Path("demo"),
         manifest=MANIFEST,
         control=ControlTokens(respond=1, refuse=(2, 3)),
-        scores=SCORES,
-        policy=Policy(MANIFEST, SCORES),
+        scores=SCOPED,
+        policy=Policy(MANIFEST, SCOPED),
     )
 
 

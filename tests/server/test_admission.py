@@ -12,9 +12,9 @@ from steering.bounds import Bounds
 from steering.manifest import Manifest
 from steering.policy import Policy
 from steering.tokens import ControlTokens
-from tests.server.conftest import MANIFEST, SCORES
+from tests.server.conftest import MANIFEST, SCOPED, SCORES
 
-POLICY = Policy(MANIFEST, SCORES)
+POLICY = Policy(MANIFEST, SCOPED)
 HELLO = {"role": "user", "content": "hello"}
 JSON_MODE = {"response_format": {"type": "json_object"}}
 
@@ -120,11 +120,13 @@ class TestScope:
 
     def test_must_be_one_that_the_checkpoint_was_trained_for(self, admission: Admission) -> None:
         manifest: Manifest = MANIFEST.model_copy(update={"scopes": ("first_token",)})
-        error = refused(admission, Policy(manifest, SCORES), refusal_scope="every_token")
+        error = refused(
+            admission, Policy(manifest, {"first_token": SCORES}), refusal_scope="every_token"
+        )
         assert error.parameter == "refusal_scope"
 
     def test_is_the_operators_where_a_request_names_none(self, admission: Admission) -> None:
-        policy = Policy(MANIFEST, SCORES, Bounds(scope="every_token"))
+        policy = Policy(MANIFEST, SCOPED, Bounds(scope="every_token"))
         accepted = request()
         admission.admit(accepted, policy)
         assert accepted.turn.every_token
@@ -219,5 +221,5 @@ class TestPrompt:
 
 def test_names_the_field_of_settings_that_do_not_fit(admission: Admission) -> None:
     assert refused(admission, refusal_thresholds={"safty": 1}).parameter == "refusal_thresholds"
-    uncalibrated = Policy(MANIFEST, None)
+    uncalibrated = Policy(MANIFEST, {})
     assert refused(admission, uncalibrated, refusal_rates=0.5).parameter == "refusal_rates"

@@ -10,7 +10,7 @@ from server.checkpoint import Checkpoint
 from server.parser import RefusalParser
 from server.schema import ChatRequest
 from server.turn import Choice, Turn
-from steering.policy import Settings
+from steering.settings import Settings
 
 
 class InnerParser:

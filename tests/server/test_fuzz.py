@@ -18,10 +18,11 @@ from server.admission import Admission
 from server.checkpoint import Checkpoint
 from server.operator_policy import OperatorPolicy, PolicyFileError
 from server.schema import ChatRequest
-from steering.policy import Policy, Settings
-from tests.server.conftest import MANIFEST, SCORES
+from steering.policy import Policy
+from steering.settings import Settings
+from tests.server.conftest import MANIFEST, SCOPED
 
-POLICY = Policy(MANIFEST, SCORES)
+POLICY = Policy(MANIFEST, SCOPED)
 SHARED = settings(
     deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -254,7 +254,7 @@ class TestBanner:
         assert json.loads(curl.split("-d")[1].strip().strip("'"))["messages"]
 
     def test_asks_for_thresholds_where_there_are_no_rates(self, checkpoint: Checkpoint) -> None:
-        policy = Policy(checkpoint.manifest, None)
+        policy = Policy(checkpoint.manifest, {})
         text = banner(arguments(), replace(checkpoint, policy=policy), "localhost")
         assert '"refusal_thresholds": {"safety": 0.0}' in text
         assert "refusal_rates" not in text

@@ -13,7 +13,8 @@ from server.operator_policy import (
     api_keys,
     sha256_of,
 )
-from steering.policy import Policy, Settings, SettingsError
+from steering.policy import Policy
+from steering.settings import Settings, SettingsError
 
 KIOSK, STAFF = "a kiosk's key", "a colleague's key"
 FILE = f"""\

@@ -7,7 +7,7 @@ from vllm.exceptions import VLLMValidationError
 
 from server.schema import ChatRequest, RefusalSettings
 from server.turn import Turn
-from steering.policy import Settings, Steering
+from steering.settings import Settings, Steering
 from steering.tokens import ControlTokens
 from steering.wire import RowSettings
 

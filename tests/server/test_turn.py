@@ -9,7 +9,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 
 from server.turn import Choice, Turn, without_control_tokens
 from steering.manifest import Scope
-from steering.policy import Steering
+from steering.settings import Steering
 from steering.tokens import ControlTokens
 
 CONTROL = ControlTokens(respond=1, refuse=(2, 3))

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from steering.bounds import Bounds, BoundsError, Range
-from steering.calibration import COMPLY_INDEX, CalibrationScores
+from steering.calibration import COMPLY_INDEX, CalibrationScores, ScopedScores
 from steering.manifest import Category, Manifest
-from steering.policy import HABIT, Policy, Settings, SettingsError
+from steering.policy import Policy
+from steering.scope_policy import HABIT
+from steering.settings import Settings, SettingsError
 
 INF = math.inf
 MANIFEST = Manifest(
@@ -25,8 +27,12 @@ SCORES = CalibrationScores(
 )
 
 
+def scoped(scores: CalibrationScores) -> ScopedScores:
+    return {"first_token": scores, "every_token": scores}
+
+
 def policy(**safety: float) -> Policy:
-    return Policy(MANIFEST, SCORES, Bounds({"safety": Range(**safety)}))
+    return Policy(MANIFEST, scoped(SCORES), Bounds({"safety": Range(**safety)}))
 
 
 def threshold(policy: Policy, settings: Settings | None = None) -> float:
@@ -66,7 +72,7 @@ class TestDefaults:
 
     def test_reach_the_floor_from_a_habit_that_is_too_mild(self) -> None:
         shy = CalibrationScores(MANIFEST.names, SCORES.labels, SCORES.scores - 8)
-        bounded = Policy(MANIFEST, shy, Bounds({"safety": Range(floor=0.5)}))
+        bounded = Policy(MANIFEST, scoped(shy), Bounds({"safety": Range(floor=0.5)}))
         assert threshold(bounded) == -5
 
 
@@ -127,28 +133,28 @@ class TestWhatACheckpointCannotKeep:
     )
     def test_is_said_at_once(self, bounds: Bounds, category: str | None, what: str) -> None:
         with pytest.raises(BoundsError, match=what) as caught:
-            Policy(MANIFEST, SCORES, bounds)
+            Policy(MANIFEST, scoped(SCORES), bounds)
         assert caught.value.category == category
 
     def test_names_what_it_was_trained_for(self) -> None:
         narrow = MANIFEST.model_copy(update={"scopes": ("first_token",)})
         with pytest.raises(BoundsError, match="was trained for first_token, not every_token"):
-            Policy(narrow, SCORES, Bounds(scopes=("first_token", "every_token")))
+            Policy(narrow, scoped(SCORES), Bounds(scopes=("first_token", "every_token")))
 
     def test_a_rate_without_calibration(self) -> None:
         with pytest.raises(BoundsError, match="not calibrated"):
-            Policy(MANIFEST, None, Bounds({"safety": Range(default=0.5)}))
-        off = Policy(MANIFEST, None, Bounds({"safety": Range(ceiling=0)}))
+            Policy(MANIFEST, {}, Bounds({"safety": Range(default=0.5)}))
+        off = Policy(MANIFEST, {}, Bounds({"safety": Range(ceiling=0)}))
         assert threshold(off) == INF
 
 
 class TestScopes:
     def test_default_to_the_first_that_is_allowed(self) -> None:
         assert policy().scope(None) == "first_token"
-        only = Policy(MANIFEST, SCORES, Bounds(scopes=("every_token",)))
+        only = Policy(MANIFEST, scoped(SCORES), Bounds(scopes=("every_token",)))
         assert only.scope(None) == "every_token"
 
     def test_are_refused_where_the_operator_does_not_allow_them(self) -> None:
-        only = Policy(MANIFEST, SCORES, Bounds(scopes=("every_token",)))
+        only = Policy(MANIFEST, scoped(SCORES), Bounds(scopes=("every_token",)))
         with pytest.raises(SettingsError, match="must be every_token here, not first_token"):
             only.scope("first_token")

@@ -8,14 +8,9 @@ from hypothesis import strategies as st
 from steering.bounds import Bounds, Range
 from steering.calibration import COMPLY_INDEX, CalibrationScores
 from steering.manifest import Category, Manifest
-from steering.policy import (
-    HABIT,
-    Policy,
-    Settings,
-    SettingsError,
-    log_odds_of,
-    probability_of,
-)
+from steering.policy import Policy
+from steering.scope_policy import HABIT
+from steering.settings import Budget, Settings, SettingsError, log_odds_of, probability_of
 
 INF = math.inf
 MANIFEST = Manifest(
@@ -34,7 +29,7 @@ SCORES = CalibrationScores(
 
 @pytest.fixture
 def policy() -> Policy:
-    return Policy(MANIFEST, SCORES)
+    return Policy(MANIFEST, {"first_token": SCORES})
 
 
 def test_nothing_asked_is_the_models_own_habit(policy: Policy) -> None:
@@ -67,11 +62,20 @@ def test_thresholds_are_probabilities(policy: Policy) -> None:
     assert policy.resolve(Settings(thresholds={"safety": 0})).thresholds == (-INF, HABIT)
 
 
-@pytest.mark.parametrize("field", ["rates", "thresholds"])
-def test_an_unknown_category_is_named_beside_the_known_ones(policy: Policy, field: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        (Settings(rates={"safty": 0.5}), "refusal_rates"),
+        (Settings(thresholds={"safty": 0.5}), "refusal_thresholds"),
+        (Settings(budget=Budget(0.1, ("safty",))), "over_refusal_budget"),
+    ],
+)
+def test_an_unknown_category_is_named_beside_the_known_ones(
+    policy: Policy, settings: Settings, field: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
-        policy.resolve(Settings(**{field: {"safty": 0.5}}))
-    assert caught.value.field == f"refusal_{field}"
+        policy.resolve(settings)
+    assert caught.value.field == field
     assert "'safty'" in str(caught.value)
     assert "safety, temporal" in str(caught.value)
 
@@ -80,12 +84,12 @@ def test_an_unknown_category_is_named_beside_the_known_ones(policy: Policy, fiel
 def test_a_rate_and_a_threshold_exclude_each_other(
     policy: Policy, rates: dict[str, float] | float
 ) -> None:
-    with pytest.raises(SettingsError, match="'safety' has a rate"):
+    with pytest.raises(SettingsError, match="'safety' is set in refusal_rates too"):
         policy.resolve(Settings(rates=rates, thresholds={"safety": 0.5}))
 
 
 class TestWithoutCalibration:
-    policy = Policy(MANIFEST, None)
+    policy = Policy(MANIFEST, {})
 
     def test_serves_thresholds(self) -> None:
         steering = self.policy.resolve(Settings(thresholds={"safety": 0.5}))
@@ -113,7 +117,7 @@ class TestTogether:
     )
 
     def test_each_category_has_its_rate_whatever_is_asked_of_the_other(self) -> None:
-        steering = Policy(MANIFEST, self.ALIKE).resolve(Settings(rates=0.5))
+        steering = Policy(MANIFEST, {"first_token": self.ALIKE}).resolve(Settings(rates=0.5))
         assert steering.effective_rates == {"safety": 0.5, "temporal": 0.5}
         assert steering.warnings == ()
         # What each would be alone refuses every prompt of the first.
@@ -122,7 +126,7 @@ class TestTogether:
 
     def test_what_the_others_refuse_already_is_said(self) -> None:
         settings = Settings(rates={"safety": 0.1}, thresholds={"temporal": 0})
-        steering = Policy(MANIFEST, self.ALIKE).resolve(settings)
+        steering = Policy(MANIFEST, {"first_token": self.ALIKE}).resolve(settings)
         assert steering.thresholds[0] == INF
         assert steering.effective_rates == {"safety": 1, "temporal": 1}
         (warning,) = steering.warnings
@@ -130,20 +134,22 @@ class TestTogether:
 
     def test_a_rate_that_the_prompts_cannot_resolve_is_said(self) -> None:
         (warning,) = (
-            Policy(MANIFEST, self.ALIKE).resolve(Settings(rates={"safety": 0.999})).warnings
+            Policy(MANIFEST, {"first_token": self.ALIKE})
+            .resolve(Settings(rates={"safety": 0.999}))
+            .warnings
         )
         assert "0.999 for 'safety' is finer than its 100 calibration prompts" in warning
 
     def test_an_operators_default_is_a_rate_as_any_other(self) -> None:
         bounds = Bounds({"safety": Range(default=0.5), "temporal": Range(default=0.5)})
-        steering = Policy(MANIFEST, self.ALIKE, bounds).resolve(Settings())
+        steering = Policy(MANIFEST, {"first_token": self.ALIKE}, bounds).resolve(Settings())
         assert steering.effective_rates == {"safety": 0.5, "temporal": 0.5}
 
 
 def test_a_category_without_prompts_has_no_rates() -> None:
     partial = CalibrationScores(MANIFEST.names, np.array([0]), np.zeros((1, 2), dtype=np.float32))
     with pytest.raises(SettingsError, match="'temporal' was not calibrated"):
-        Policy(MANIFEST, partial).resolve(Settings(rates={"temporal": 0.5}))
+        Policy(MANIFEST, {"first_token": partial}).resolve(Settings(rates={"temporal": 0.5}))
 
 
 def test_settings_seen_before_are_not_resolved_again(policy: Policy) -> None:
@@ -169,3 +175,78 @@ def test_the_ends_are_infinite() -> None:
     assert probability_of(INF) == 1
     assert probability_of(-INF) == 0
     assert probability_of(-1e6) == 0
+
+
+class TestScopes:
+    """Each scope has its own calibration."""
+
+    MANIFEST = MANIFEST.model_copy(update={"scopes": ("first_token", "every_token")})
+    HIGHER = CalibrationScores(SCORES.categories, SCORES.labels, SCORES.scores + 1)
+
+    def test_have_thresholds_of_their_own(self) -> None:
+        policy = Policy(self.MANIFEST, {"first_token": SCORES, "every_token": self.HIGHER})
+        first, every = (policy.resolve(Settings(rates=1), scope) for scope in self.MANIFEST.scopes)
+        assert first.thresholds == (-1, 2)
+        assert every.thresholds == (0, 3)
+        assert policy.resolve(Settings(rates=1)) is first
+
+    def test_have_no_rates_where_they_are_not_calibrated(self) -> None:
+        policy = Policy(self.MANIFEST, {"first_token": SCORES})
+        with pytest.raises(SettingsError, match="not calibrated"):
+            policy.resolve(Settings(rates=1), "every_token")
+
+
+class TestBudget:
+    """Harmless scores: safety reaches -2 and -9, temporal -9 and -9."""
+
+    def test_refuses_as_much_as_it_allows(self, policy: Policy) -> None:
+        steering = policy.resolve(Settings(budget=Budget(0.0)))
+        assert steering.over_refusal == 0
+        assert steering.effective_rates == {"safety": 1, "temporal": 1}
+        assert steering.budget_rate == pytest.approx(0.875)
+
+    def test_is_spent_on_the_categories_that_are_named(self, policy: Policy) -> None:
+        steering = policy.resolve(
+            Settings(budget=Budget(0.0, ("temporal",)), thresholds={"safety": 1.0})
+        )
+        assert steering.thresholds[0] == INF
+        assert steering.effective_rates == {"safety": 0, "temporal": 1}
+
+    def test_leaves_what_else_is_asked_for(self, policy: Policy) -> None:
+        steering = policy.resolve(Settings(rates={"safety": 0.5}, budget=Budget(0.0)))
+        assert steering.effective_rates == {"safety": 0.5, "temporal": 1}
+
+    def test_that_other_settings_exceed_is_said(self, policy: Policy) -> None:
+        steering = policy.resolve(Settings(thresholds={"safety": 0}, budget=Budget(0.5)))
+        assert steering.over_refusal == 1
+        assert "a budget of 0.5 cannot be kept: 1 of the harmless prompts" in steering.warnings[0]
+
+    def test_keeps_an_operators_floor_and_ceiling(self) -> None:
+        for allowed, share in ((Range(ceiling=0.5), 0.5), (Range(floor=1.0), 1)):
+            bounds = Bounds({"safety": allowed})
+            policy = Policy(MANIFEST, {"first_token": SCORES}, bounds)
+            budget = Budget(1.0 if share < 1 else 0.0)
+            steering = policy.resolve(Settings(budget=budget))
+            assert steering.effective_rates is not None
+            assert steering.effective_rates["safety"] == share
+
+    @pytest.mark.parametrize(
+        ("settings", "what"),
+        [
+            (Settings(rates=0.5, budget=Budget(0.1)), "no category left"),
+            (Settings(rates={"safety": 1}, budget=Budget(0.1, ("safety",))), "is set in"),
+        ],
+    )
+    def test_that_cannot_be_meant_is_refused(
+        self, policy: Policy, settings: Settings, what: str
+    ) -> None:
+        with pytest.raises(SettingsError, match=what) as caught:
+            policy.resolve(settings)
+        assert caught.value.field == "over_refusal_budget"
+
+    def test_needs_a_calibration_with_harmless_prompts(self) -> None:
+        with pytest.raises(SettingsError, match="not calibrated"):
+            Policy(MANIFEST, {}).resolve(Settings(budget=Budget(0.1, ("safety",))))
+        harmful = CalibrationScores(SCORES.categories, SCORES.labels[:4], SCORES.scores[:4])
+        with pytest.raises(SettingsError, match="no harmless calibration prompts"):
+            Policy(MANIFEST, {"first_token": harmful}).resolve(Settings(budget=Budget(0.1)))

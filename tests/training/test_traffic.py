@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.gate import decide_np
-from steering.policy import log_odds_of
+from steering.settings import log_odds_of
 from training.records import RecordError
 from training.traffic import TrafficError, read_traffic, threshold_for
 

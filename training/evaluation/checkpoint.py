@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from steering.calibration import CalibrationScores
+from steering.calibration import load_scopes
 from steering.gate import decide_np
 from steering.manifest import MANIFEST_FILE, Manifest
-from steering.policy import Policy, Settings, SettingsError
+from steering.policy import Policy
+from steering.settings import Settings, SettingsError
 from training.evaluation.generation import GateSettings, generate
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.loading import control_tokens, load
@@ -42,10 +43,7 @@ class CheckpointTarget:
         if manifest is not None and manifest.scopes:
             self.categories = manifest.names
             self.control = control_tokens(manifest, self.tokenizer)
-            scores = None
-            if manifest.calibration is not None:
-                scores = CalibrationScores.load(folder, manifest.names)
-            self._policy = Policy(manifest, scores)
+            self._policy = Policy(manifest, load_scopes(folder, manifest))
 
     def ids(self, prompt: Prompt) -> list[int]:
         """Token ids up to where the answer begins."""
@@ -59,7 +57,7 @@ class CheckpointTarget:
         """[C] log-odds. Raises EvalError for a setting that this checkpoint cannot take."""
         settings = Settings(rates=dict(dial.rates), thresholds=dict(dial.thresholds))
         try:
-            return self._policy.resolve(settings).thresholds
+            return self._policy.resolve(settings, self._policy.scope(dial.scope)).thresholds
         except SettingsError as error:
             raise EvalError(str(error)) from error
 

@@ -6,7 +6,7 @@ import pytest
 
 from steering.gate import decide_np
 from steering.manifest import MANIFEST_FILE, Manifest
-from steering.policy import log_odds_of
+from steering.settings import log_odds_of
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.judges import PhraseJudge
 from training.evaluation.target import Dial, EvalError, Prompt
