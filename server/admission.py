@@ -60,6 +60,8 @@ class Admission:
         """
         check_fields(dict(request), request.model_extra or {})
         self._check_bounds(request)
+        if request.dry_run and request.stream:
+            _refuse("dry_run", "writes no answer to stream: leave out stream")
         _check_texts(request, self._markers, self._normal)
         try:
             scope = policy.scope(request.refusal_scope)

@@ -8,20 +8,23 @@ from fastapi import Request
 from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionLogProbs,
     ChatCompletionResponse,
+    ChatCompletionResponseChoice,
     ChatMessage,
 )
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
-from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse, UsageInfo
 from vllm.outputs import RequestOutput
 from vllm.parser.abstract_parser import Parser
 from vllm.tokenizers import TokenizerLike
 
 from server.admission import Admission
+from server.annotations import Annotations
 from server.checkpoint import Checkpoint
-from server.operator_policy import LivePolicy
+from server.judge import Asked, Judge, Judgement
+from server.operator_policy import LivePolicy, authorization
 from server.parser import RefusalParser
-from server.schema import ChatRequest, RefusalDetails, RefusalSettings
-from server.turn import Choice, without_control_tokens
+from server.schema import ChatRequest
+from server.turn import Choice, Turn, without_control_tokens
 
 _DATA = "data: "
 
@@ -32,6 +35,8 @@ class RefusalServingChat(OpenAIServingChat):
     checkpoint: Checkpoint
     admission: Admission
     operator: LivePolicy
+    judge: Judge
+    annotations: Annotations
     mirror_refusals: bool
     """Whether a refusal's text stands in `content` too."""
     answer_parser_cls: type[Parser] | None
@@ -44,6 +49,8 @@ class RefusalServingChat(OpenAIServingChat):
         checkpoint: Checkpoint,
         admission: Admission,
         operator: LivePolicy,
+        judge: Judge,
+        annotations: Annotations,
         answer_parser_cls: type[Parser] | None,
         *,
         mirror_refusals: bool,
@@ -57,6 +64,8 @@ class RefusalServingChat(OpenAIServingChat):
         ours.checkpoint = checkpoint
         ours.admission = admission
         ours.operator = operator
+        ours.judge = judge
+        ours.annotations = annotations
         ours.mirror_refusals = mirror_refusals
         ours.answer_parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
@@ -73,12 +82,32 @@ class RefusalServingChat(OpenAIServingChat):
 
         Raises VLLMValidationError (a 400) if the request is not admitted.
         """
-        key = None if raw_request is None else raw_request.headers.get("Authorization")
-        self.admission.admit(request, self.operator.current.of(key))
+        self._admit(request, raw_request)
+        if request.dry_run:
+            return await self._dry_run(request)
         return await super().create_chat_completion(request, raw_request)
 
+    async def judge_request(
+        self, request: ChatRequest, raw_request: Request | None
+    ) -> Judgement | ErrorResponse:
+        """Admit a request, and what the gate would decide at its answer's first position."""
+        self._admit(request, raw_request)
+        rendered = await self._rendered(request)
+        if isinstance(rendered, ErrorResponse):
+            return rendered
+        return await self._judge(request, rendered)
+
     async def render_chat_request(self, request: ChatRequest) -> Any:  # type: ignore[override]
-        """Render as vLLM does, and check the result as token ids."""
+        """Render as vLLM does, check the result as token ids, and fetch scores if asked for."""
+        rendered = await self._rendered(request)
+        if not isinstance(rendered, ErrorResponse) and request.refusal_scores:
+            request.turn.log_odds = (await self._judge(request, rendered)).log_odds
+        return rendered
+
+    def _admit(self, request: ChatRequest, raw_request: Request | None) -> None:
+        self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
+
+    async def _rendered(self, request: ChatRequest) -> Any:
         rendered = await super().render_chat_request(request)
         if isinstance(rendered, ErrorResponse):
             return rendered
@@ -86,6 +115,38 @@ class RefusalServingChat(OpenAIServingChat):
             token_ids = self._extract_prompt_components(engine_input).token_ids
             self.admission.check_prompt(token_ids or [], request.chat_template_kwargs)
         return rendered
+
+    async def _judge(self, request: ChatRequest, rendered: Any) -> Judgement:
+        (engine_input,) = rendered[1]
+        lora_request = self._maybe_get_adapters(request, supports_default_mm_loras=True)
+        return await self.judge.judge(
+            Asked(engine_input, lora_request, request.priority),
+            request.turn.steering.thresholds,
+            scores=request.refusal_scores,
+        )
+
+    async def _dry_run(self, request: ChatRequest) -> ChatCompletionResponse | ErrorResponse:
+        """What would be decided, as a response without an answer."""
+        rendered = await self._rendered(request)
+        if isinstance(rendered, ErrorResponse):
+            return rendered
+        judgement = await self._judge(request, rendered)
+        turn = request.turn
+        turn.log_odds = judgement.log_odds
+        choices = []
+        for index in range(request.n or 1):
+            choice = ChatCompletionResponseChoice(
+                index=index, message=ChatMessage(role=self.response_role), finish_reason="stop"
+            )
+            self._annotate(choice, Choice(category=judgement.category), turn)
+            choices.append(choice)
+        prompt = self._extract_prompt_len(rendered[1][0])
+        response = ChatCompletionResponse(
+            model=self.models.model_name(None),
+            choices=choices,
+            usage=UsageInfo(prompt_tokens=prompt, completion_tokens=0, total_tokens=prompt),
+        )
+        return self._finished(response, request)
 
     def _make_parser(
         self,
@@ -129,9 +190,8 @@ class RefusalServingChat(OpenAIServingChat):
                 choice.finish_reason = "stop"
                 if choice.logprobs is not None:
                     choice.logprobs = _of_refusal(choice.logprobs, decided.position)
-            choice.refusal_details = self._details(decided)  # type: ignore[attr-defined]
-        response.refusal_settings = self._settings(request)  # type: ignore[attr-defined]
-        return response
+            self._annotate(choice, decided, turn)
+        return self._finished(response, request)
 
     async def chat_completion_stream_generator(  # type: ignore[override]
         self,
@@ -172,26 +232,23 @@ class RefusalServingChat(OpenAIServingChat):
                 continue
             if decided is not None and not decided.announced:
                 decided.announced = True
-                choice["refusal_details"] = self._details(decided)
+                choice |= self.annotations.of_choice(decided, request.turn)
             if decided is not None and decided.refused:
                 _as_refusal(choice)
         if first and opened:
-            chunk["refusal_settings"] = self._settings(request)
+            chunk["refusal_settings"] = self.annotations.of_request(request).model_dump()
         return f"{_DATA}{json.dumps(chunk, ensure_ascii=False)}\n\n", opened
 
-    def _details(self, choice: Choice) -> dict[str, Any]:
-        names = self.checkpoint.manifest.names
-        return RefusalDetails(
-            refused=choice.refused,
-            category=None if choice.category is None else names[choice.category],
-            position=choice.position if choice.refused else None,
-        ).model_dump()
+    def _annotate(self, choice: ChatCompletionResponseChoice, decided: Choice, turn: Turn) -> None:
+        for field, value in self.annotations.of_choice(decided, turn).items():
+            setattr(choice, field, value)
 
-    def _settings(self, request: ChatRequest) -> dict[str, Any]:
-        names = self.checkpoint.manifest.names
-        return RefusalSettings.of(
-            request.settings, request.turn.steering, names, request.turn.scope
-        ).model_dump()
+    def _finished(
+        self, response: ChatCompletionResponse, request: ChatRequest
+    ) -> ChatCompletionResponse:
+        settings = self.annotations.of_request(request).model_dump()
+        response.refusal_settings = settings  # type: ignore[attr-defined]
+        return response
 
 
 def _of_refusal(logprobs: ChatCompletionLogProbs, position: int) -> ChatCompletionLogProbs:

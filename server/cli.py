@@ -14,6 +14,10 @@ holds the model, refusal.json and, for refusal rates, the calibration scores.
 A chat-completions request may carry
   refusal_rates        share of each category's prompts to refuse: a number, or a map by category
   refusal_thresholds   probability of the refuse token from which on to refuse, by category
+  over_refusal_budget  share of harmless prompts that may be refused: refuse what that allows
+  refusal_scope        first_token, or every_token if the checkpoint was trained for it
+  refusal_scores       true: every category's probability comes along
+  dry_run              true: the decision only, without an answer
 and gets a refusal in message.refusal, as OpenAI's clients expect.
 
 Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dtype,
@@ -22,6 +26,8 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --refusal-policy FILE  default rates and bounds, for everybody and by API key (YAML); a
                          changed file is read again at SIGHUP
   --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
+  --content-filter-results
+                         each choice also says what was filtered in Azure OpenAI's shape
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """

@@ -63,6 +63,9 @@ PASSED: Mapping[str, str] = {
     "truncation_side": "the prompt's end is checked after it is cut",
     "refusal_rates": "ours",
     "refusal_thresholds": "ours",
+    "over_refusal_budget": "ours",
+    "refusal_scores": "ours; read from the engine before the gate, whatever is decided",
+    "dry_run": "ours; the same checks and decision, without an answer",
     "refusal_scope": "ours; only what the checkpoint was trained for",
 }
 

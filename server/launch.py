@@ -36,6 +36,7 @@ GATE_V2 = "steering.v2:RefusalGate"
 
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
+CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
 
 logger = init_logger("vllm.demur.launch")
 
@@ -83,6 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     ours.add_argument("--refusal-policy", type=Path, metavar="FILE", help=POLICY_HELP)
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
+    ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")

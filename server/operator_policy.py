@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from vllm import envs
 from vllm.logger import init_logger
@@ -177,6 +178,11 @@ class LivePolicy:
 def api_keys(args: Namespace) -> list[str]:
     """The keys that vLLM (0.32) accepts: from its flag, else from its variable."""
     return [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key]
+
+
+def authorization(request: Request | None) -> str | None:
+    """The header that carries a request's key."""
+    return None if request is None else request.headers.get("Authorization")
 
 
 def sha256_of(key: str) -> str:

@@ -3,35 +3,26 @@
 import asyncio
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import FastAPI
 from starlette.datastructures import State
 from vllm.engine.protocol import EngineClient
-from vllm.entrypoints.openai.chat_completion import api_router
-from vllm.entrypoints.serve.utils.api_utils import validate_json_request
 from vllm.logger import init_logger
 from vllm.parser import Parser, ParserManager
 from vllm.tokenizers import TokenizerLike
 
-from server import hangup
+from server import api, hangup
 from server.admission import Admission, Limits
+from server.annotations import Annotations
 from server.announce import announce
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
+from server.judge import Judge
 from server.operator_policy import LivePolicy, api_keys
 from server.probe import prove_gate
-from server.routes import CHAT, PLUGIN, prune
-from server.schema import ChatRequest
+from server.routes import PLUGIN, prune
 
 logger = init_logger("vllm.demur.plugin")
-router = APIRouter()
-
-
-@router.post(CHAT, dependencies=[Depends(validate_json_request)])
-async def create_chat_completion(request: ChatRequest, raw_request: Request) -> Any:
-    """OpenAI's chat completions, with `refusal_rates` and `refusal_thresholds`."""
-    return await api_router.create_chat_completion(request, raw_request)
 
 
 class DemurPlugin:
@@ -42,7 +33,7 @@ class DemurPlugin:
 
     def attach_router(self, app: FastAPI) -> None:
         """Called by vLLM after its own routes are in place: ours replaces, the others go."""
-        app.include_router(router)
+        app.include_router(api.router)
         prune(app)
 
     async def init_state(
@@ -71,7 +62,14 @@ class DemurPlugin:
         # The engine has our reasoning parser, for grammars; text is parsed as without it.
         state.online_renderer.parser = parser_cls
         state.openai_serving_chat = RefusalServingChat.taking_over(
-            chat, checkpoint, admission, operator, parser_cls, mirror_refusals=args.mirror_refusals
+            chat,
+            checkpoint,
+            admission,
+            operator,
+            Judge(engine_client, checkpoint.control),
+            Annotations(checkpoint.manifest.names, content_filter=args.content_filter_results),
+            parser_cls,
+            mirror_refusals=args.mirror_refusals,
         )
         self._announcement = asyncio.create_task(announce(args, checkpoint))
         logger.info("The gate is proved: one forced refusal per category and one forced answer")

@@ -14,6 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 CHAT = "/v1/chat/completions"
+MODERATIONS = "/v1/moderations"
+CATEGORIES = "/v1/refusal/categories"
+CALIBRATION = "/v1/refusal/calibration"
 ALLOWED: frozenset[tuple[str, str]] = frozenset(
     {
         ("GET", "/health"),
@@ -21,7 +24,10 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
         ("GET", "/openapi.json"),
         ("GET", "/v1/models"),
         ("GET", "/version"),
+        ("GET", CATEGORIES),
+        ("GET", CALIBRATION),
         ("POST", CHAT),
+        ("POST", MODERATIONS),
     }
 )
 PLUGIN = "demur"

@@ -1,90 +1,33 @@
 """The request and response of `/v1/chat/completions`: OpenAI's and vLLM's, with a dial."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from vllm.config import ModelConfig
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.exceptions import VLLMValidationError
 from vllm.renderers import TokenizeParams
 from vllm.sampling_params import SamplingParams
 
+from server.dial_fields import DialFields
 from server.turn import Turn
 from steering.manifest import Scope
 from steering.settings import Settings, Steering, probability_of
 from steering.wire import RowSettings
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
-
-def _check_rates(value: Any) -> Any:
-    if value is None or isinstance(value, dict):
-        return _check_shares("refusal_rates", value)
-    return _share("refusal_rates", value, "or a map from categories to such numbers, ")
-
-
-def _check_thresholds(value: Any) -> Any:
-    return _check_shares("refusal_thresholds", value)
-
-
-def _check_shares(field: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise VLLMValidationError(
-            f"{field} must be a map from categories to numbers between 0 and 1, not {value!r}",
-            parameter=field,
-        )
-    return {name: _share(f"{field}.{name}", share) for name, share in value.items()}
-
-
-def _share(path: str, value: Any, otherwise: str = "") -> float:
-    # JSON's true is Python's 1, and a number in quotes is a client's mistake: say so.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise VLLMValidationError(
-            f"{path} must be a number between 0 and 1, {otherwise}not {value!r}",
-            parameter=path.split(".")[0],
-        )
-    return float(value)
-
-
-class ChatRequest(ChatCompletionRequest):
+class ChatRequest(ChatCompletionRequest, DialFields):
     """A chat-completions request that may say how much to refuse."""
 
-    refusal_rates: Annotated[Share | dict[str, Share] | None, BeforeValidator(_check_rates)] = (
-        Field(
-            default=None,
-            description=(
-                "Share of each category's prompts to refuse, between 0 (off) and 1: one number for"
-                " all categories, or a map by category. Categories left out keep the default."
-            ),
-        )
+    refusal_scores: bool = Field(
+        default=False,
+        description="Give every category's probability at the answer's first position.",
     )
-    refusal_thresholds: Annotated[dict[str, Share] | None, BeforeValidator(_check_thresholds)] = (
-        Field(
-            default=None,
-            description=(
-                "Probability of a category's refuse token from which on the prompt is refused:"
-                " 0 refuses every prompt, 1 none."
-            ),
-        )
-    )
-
-    refusal_scope: Scope | None = Field(
-        default=None,
-        description=(
-            "Where the answer may be refused: at its first token only (the default, unless the"
-            " operator has another), or at every token."
-        ),
+    dry_run: bool = Field(
+        default=False,
+        description="Say what would be decided at the answer's first position; write no answer.",
     )
 
     _turn: Turn | None = PrivateAttr(default=None)
@@ -99,11 +42,6 @@ class ChatRequest(ChatCompletionRequest):
     def begin(self, turn: Turn) -> None:
         """Note that the request was admitted."""
         self._turn = turn
-
-    @property
-    def settings(self) -> Settings:
-        """What the client asks of the gate."""
-        return Settings(rates=self.refusal_rates, thresholds=self.refusal_thresholds)
 
     @model_validator(mode="before")
     @classmethod
@@ -157,6 +95,10 @@ class RefusalSettings(BaseModel):
 
     requested_rates: dict[str, float] | float | None
     requested_thresholds: dict[str, float] | None
+    requested_budget: float | None
+    """Share of harmless prompts that may be refused."""
+    budget_rate: float | None
+    """The rate that the budget came to, the same for each category that it is spent on."""
     effective_rates: dict[str, float] | None
     """Share of each category's calibration prompts refused; None if not calibrated."""
     over_refusal: float | None
@@ -176,17 +118,21 @@ class RefusalSettings(BaseModel):
         return cls(
             requested_rates=rates if rates is None or isinstance(rates, float) else dict(rates),
             requested_thresholds=None if thresholds is None else dict(thresholds),
+            requested_budget=None if settings.budget is None else settings.budget.share,
+            budget_rate=steering.budget_rate,
             effective_rates=(
                 None if steering.effective_rates is None else dict(steering.effective_rates)
             ),
             over_refusal=steering.over_refusal,
-            thresholds={
-                name: probability_of(threshold)
-                for name, threshold in zip(categories, steering.thresholds, strict=True)
-            },
+            thresholds=probabilities(categories, steering.thresholds),
             scope=scope,
             warnings=list(steering.warnings),
         )
+
+
+def probabilities(categories: tuple[str, ...], scores: Sequence[float]) -> dict[str, float]:
+    """The probability of every category's refuse token; scores: [C] log-odds."""
+    return {name: probability_of(score) for name, score in zip(categories, scores, strict=True)}
 
 
 class RefusalDetails(BaseModel):
@@ -198,6 +144,10 @@ class RefusalDetails(BaseModel):
     position: int | None
     """Where in the answer, in tokens that the client sees, the refusal begins; None for an
     answer."""
+    scores: dict[str, float] | None = None
+    """Probability of every category's refuse token at the answer's first position, if asked for."""
+    log_odds: dict[str, float] | None = None
+    """The same as log p - log(1 - p), which does not round to 0 or 1: what thresholds come from."""
 
 
 class RefusalDelta(DeltaMessage):

@@ -85,6 +85,8 @@ class Turn:
     bias: Bias = NO_BIAS
     shows_special_tokens: bool = False
     """Whether the engine writes special tokens into text, as some tool parsers ask it to."""
+    log_odds: tuple[float, ...] | None = None
+    """[C] score of every category at the first position, if the client asked for them."""
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     _parsers: int = 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 
+from server.annotations import Annotations
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
 from server.parser import RefusalParser
@@ -29,6 +30,7 @@ def handler(checkpoint: Checkpoint, *, mirror: bool = False) -> RefusalServingCh
     ours.checkpoint = checkpoint
     ours.answer_parser_cls = None
     ours.mirror_refusals = mirror
+    ours.annotations = Annotations(checkpoint.manifest.names)
     return ours
 
 

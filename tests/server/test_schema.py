@@ -110,6 +110,8 @@ def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:
     assert echo.model_dump() == {
         "requested_rates": {"safety": 0.9},
         "requested_thresholds": {"temporal": 1.0},
+        "requested_budget": None,
+        "budget_rate": None,
         "effective_rates": {"safety": 0.9, "temporal": 0.0},
         "over_refusal": 0.1,
         "thresholds": {"safety": pytest.approx(1 / (1 + math.exp(-0.5))), "temporal": 1.0},
