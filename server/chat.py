@@ -1,7 +1,9 @@
 """vLLM's chat handler with the refusal gate's decisions put into its responses."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Self
 
 from fastapi import Request
@@ -13,6 +15,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
 )
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse, UsageInfo
+from vllm.exceptions import VLLMValidationError
 from vllm.outputs import RequestOutput
 from vllm.parser.abstract_parser import Parser
 from vllm.tokenizers import TokenizerLike
@@ -21,10 +24,12 @@ from server.admission import Admission
 from server.annotations import Annotations
 from server.checkpoint import Checkpoint
 from server.judge import Asked, Judge, Judgement
+from server.metrics import Metrics
 from server.operator_policy import LivePolicy, authorization
 from server.parser import RefusalParser
 from server.schema import ChatRequest
 from server.turn import Choice, Turn, without_control_tokens
+from server.watch import Watch
 
 _DATA = "data: "
 
@@ -37,6 +42,8 @@ class RefusalServingChat(OpenAIServingChat):
     operator: LivePolicy
     judge: Judge
     annotations: Annotations
+    metrics: Metrics
+    watch: Watch
     mirror_refusals: bool
     """Whether a refusal's text stands in `content` too."""
     answer_parser_cls: type[Parser] | None
@@ -51,6 +58,8 @@ class RefusalServingChat(OpenAIServingChat):
         operator: LivePolicy,
         judge: Judge,
         annotations: Annotations,
+        metrics: Metrics,
+        watch: Watch,
         answer_parser_cls: type[Parser] | None,
         *,
         mirror_refusals: bool,
@@ -66,6 +75,8 @@ class RefusalServingChat(OpenAIServingChat):
         ours.operator = operator
         ours.judge = judge
         ours.annotations = annotations
+        ours.metrics = metrics
+        ours.watch = watch
         ours.mirror_refusals = mirror_refusals
         ours.answer_parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
@@ -100,29 +111,50 @@ class RefusalServingChat(OpenAIServingChat):
     async def render_chat_request(self, request: ChatRequest) -> Any:  # type: ignore[override]
         """Render as vLLM does, check the result as token ids, and fetch scores if asked for."""
         rendered = await self._rendered(request)
-        if not isinstance(rendered, ErrorResponse) and request.refusal_scores:
-            request.turn.log_odds = (await self._judge(request, rendered)).log_odds
+        if isinstance(rendered, ErrorResponse):
+            return rendered
+        turn, drawn = request.turn, self.watch.draw()
+        if request.refusal_scores:
+            judgement = await self._judge(request, rendered)
+            turn.log_odds = judgement.log_odds
+            if drawn:
+                await self.watch.add(judgement, turn.steering)
+        elif drawn:
+            self.watch.look(partial(self._judge, request, rendered, scores=True), turn.steering)
         return rendered
 
     def _admit(self, request: ChatRequest, raw_request: Request | None) -> None:
-        self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
+        with self._counting():
+            self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count what is turned down."""
+        try:
+            yield
+        except VLLMValidationError as error:
+            self.metrics.rejected(error.parameter)
+            raise
 
     async def _rendered(self, request: ChatRequest) -> Any:
         rendered = await super().render_chat_request(request)
         if isinstance(rendered, ErrorResponse):
             return rendered
-        for engine_input in rendered[1]:
-            token_ids = self._extract_prompt_components(engine_input).token_ids
-            self.admission.check_prompt(token_ids or [], request.chat_template_kwargs)
+        with self._counting():
+            for engine_input in rendered[1]:
+                token_ids = self._extract_prompt_components(engine_input).token_ids
+                self.admission.check_prompt(token_ids or [], request.chat_template_kwargs)
         return rendered
 
-    async def _judge(self, request: ChatRequest, rendered: Any) -> Judgement:
+    async def _judge(
+        self, request: ChatRequest, rendered: Any, *, scores: bool | None = None
+    ) -> Judgement:
         (engine_input,) = rendered[1]
         lora_request = self._maybe_get_adapters(request, supports_default_mm_loras=True)
         return await self.judge.judge(
             Asked(engine_input, lora_request, request.priority),
             request.turn.steering.thresholds,
-            scores=request.refusal_scores,
+            scores=request.refusal_scores if scores is None else scores,
         )
 
     async def _dry_run(self, request: ChatRequest) -> ChatCompletionResponse | ErrorResponse:
@@ -176,7 +208,7 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> ErrorResponse | ChatCompletionResponse:
         """The whole response; a refused choice has its text in `message.refusal`."""
         turn = request.turn
-        clean = without_control_tokens(result_generator, turn, self.renderer.get_tokenizer())
+        clean = self._clean(result_generator, turn)
         response = await super().chat_completion_full_generator(request, clean, *args, **kwargs)
         if isinstance(response, ErrorResponse):
             return response
@@ -206,7 +238,7 @@ class RefusalServingChat(OpenAIServingChat):
         """
         turn = request.turn
         turn.restart_parsers()
-        clean = without_control_tokens(result_generator, turn, self.renderer.get_tokenizer())
+        clean = self._clean(result_generator, turn)
         openings = request.n or 1
         async for event in super().chat_completion_stream_generator(
             request, clean, *args, **kwargs
@@ -215,6 +247,18 @@ class RefusalServingChat(OpenAIServingChat):
                 event, opened = self._with_decisions(event, request, first=openings == request.n)
                 openings -= opened
             yield event
+
+    async def _clean(
+        self, outputs: AsyncIterator[RequestOutput], turn: Turn
+    ) -> AsyncIterator[RequestOutput]:
+        """The outputs as the client may see them; decisions are counted at the end."""
+        try:
+            async for output in without_control_tokens(
+                outputs, turn, self.renderer.get_tokenizer()
+            ):
+                yield output
+        finally:
+            self.metrics.decided(turn.choices, turn.scope)
 
     def _with_decisions(self, event: str, request: ChatRequest, *, first: bool) -> tuple[str, int]:
         """One event with what is still to be told, and how many choices it opens."""

@@ -28,6 +28,7 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
   --content-filter-results
                          each choice also says what was filtered in Azure OpenAI's shape
+  --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05)
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """

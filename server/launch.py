@@ -37,6 +37,11 @@ GATE_V2 = "steering.v2:RefusalGate"
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
 CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
+SCORE_SAMPLE = 0.05
+SAMPLE_HELP = (
+    "share of the prompts whose scores are looked at, for the drift and rates in /metrics; each"
+    f" costs one token of the engine (default: {SCORE_SAMPLE})"
+)
 
 logger = init_logger("vllm.demur.launch")
 
@@ -85,12 +90,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument("--refusal-policy", type=Path, metavar="FILE", help=POLICY_HELP)
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
+    ours.add_argument(
+        "--score-sample", type=_share, default=SCORE_SAMPLE, metavar="SHARE", help=SAMPLE_HELP
+    )
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")
     args.model = args.model_tag
     validate_parsed_serve_args(args)
     return args
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return share
 
 
 def load_checkpoint(model: str) -> Checkpoint:

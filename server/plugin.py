@@ -18,9 +18,11 @@ from server.announce import announce
 from server.chat import RefusalServingChat
 from server.checkpoint import Checkpoint
 from server.judge import Judge
+from server.metrics import Metrics
 from server.operator_policy import LivePolicy, api_keys
 from server.probe import prove_gate
 from server.routes import PLUGIN, prune
+from server.watch import Watch
 
 logger = init_logger("vllm.demur.plugin")
 
@@ -61,13 +63,18 @@ class DemurPlugin:
         parser_cls = answer_parser(args, tokenizer)
         # The engine has our reasoning parser, for grammars; text is parsed as without it.
         state.online_renderer.parser = parser_cls
+        names = checkpoint.manifest.names
+        metrics = Metrics(names)
+        calibration = checkpoint.scores.get("first_token")
         state.openai_serving_chat = RefusalServingChat.taking_over(
             chat,
             checkpoint,
             admission,
             operator,
             Judge(engine_client, checkpoint.control),
-            Annotations(checkpoint.manifest.names, content_filter=args.content_filter_results),
+            Annotations(names, content_filter=args.content_filter_results),
+            metrics,
+            Watch(names, calibration, metrics, args.score_sample),
             parser_cls,
             mirror_refusals=args.mirror_refusals,
         )

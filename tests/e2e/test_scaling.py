@@ -1,5 +1,6 @@
-"""One engine over two workers (tensor parallel), for a model that reasons, without a prefix cache
-and with refusals mirrored into `content`. tests/e2e/test_policy.py has two engines (data parallel).
+"""One engine over two workers (tensor parallel), for a model that reasons, without a prefix cache,
+with refusals mirrored into `content`, Azure's annotations, and every prompt looked at.
+tests/e2e/test_policy.py has two engines (data parallel).
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     scripted.build(folder / "checkpoint", respond_with="<think>")
     flags = ["--served-model-name", MODEL, "--tensor-parallel-size", "2", "--mirror-refusals"]
     flags += ["--reasoning-parser", "deepseek_r1", "--no-enable-prefix-caching"]
+    flags += ["--content-filter-results", "--score-sample", "1"]
     # A core for each worker; and a list of plugins that leaves ours out.
     environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_PLUGINS": "another"}
     with serving(folder / "checkpoint", folder, flags, environment) as running:
@@ -79,3 +81,29 @@ def test_both_workers_decide_alike_again_and_again(http: httpx.Client) -> None:
         details = ask(http, temperature=1, n=3, **settings)["choices"]
         refused = [choice["refusal_details"]["refused"] for choice in details]
         assert refused == [settings is REFUSE] * 3
+
+
+def test_choices_carry_azures_annotation(http: httpx.Client) -> None:
+    (refused,) = ask(http, **REFUSE)["choices"]
+    expected = {"safety": {"filtered": True, "detected": True}}
+    assert refused["content_filter_results"].items() >= expected.items()
+    (answered,) = ask(http, **ANSWER)["choices"]
+    assert not any(each["filtered"] for each in answered["content_filter_results"].values())
+
+
+def counted(http: httpx.Client, name: str) -> float:
+    """The sum of a metric over its labels."""
+    lines = http.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_metrics_count_decisions_rejections_and_scores(http: httpx.Client) -> None:
+    names = ('demur_decisions_total{category="safety"', "demur_rejected_requests_total{")
+    seen = 'demur_score_count{category="safety"}'
+    before = [counted(http, name) for name in (*names, seen)]
+    ask(http, n=2, **REFUSE)
+    streamed(http, **REFUSE)
+    assert http.post("/v1/chat/completions", json={"messages": [], "echo": True}).status_code == 400
+    after = [counted(http, name) for name in (*names, seen)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [3, 1, 2]
+    assert counted(http, "demur_score_failures_total") == 0

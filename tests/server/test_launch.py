@@ -15,6 +15,7 @@ from server.checkpoint import Checkpoint
 from server.launch import (
     GATE_V1,
     GATE_V2,
+    SCORE_SAMPLE,
     LaunchError,
     gate_for,
     load_checkpoint,
@@ -201,6 +202,15 @@ class TestArguments:
     def test_include_ours(self) -> None:
         assert not parse(["demo"]).mirror_refusals
         assert parse(["demo", "--mirror-refusals"]).mirror_refusals
+        assert parse(["demo", "--content-filter-results"]).content_filter_results
+        assert parse(["demo"]).score_sample == SCORE_SAMPLE
+        assert parse(["demo", "--score-sample", "0"]).score_sample == 0
+
+    @pytest.mark.parametrize("share", ["-0.1", "1.1", "some", "nan"])
+    def test_take_a_share_of_prompts(self, share: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            parse(["demo", f"--score-sample={share}"])
+        assert f"'{share}' is not a number between 0 and 1" in capsys.readouterr().err
 
     def test_need_a_checkpoint(self) -> None:
         with pytest.raises(LaunchError, match="name the checkpoint's folder first"):
