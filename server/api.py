@@ -44,7 +44,9 @@ async def create_moderation(request: ModerationRequest, raw_request: Request) ->
 @router.get(CATEGORIES)
 async def list_categories(raw_request: Request) -> CategoriesView:
     """The categories, their defaults, and how far this client may turn them."""
-    return categories_view(_chat(raw_request).checkpoint.manifest, _policy(raw_request))
+    chat = _chat(raw_request)
+    dtype = str(chat.model_config.dtype).removeprefix("torch.")
+    return categories_view(chat.checkpoint.manifest, _policy(raw_request), dtype)
 
 
 @router.get(CALIBRATION)

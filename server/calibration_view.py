@@ -50,6 +50,8 @@ class CategoriesView(BaseModel):
     default_scope: Scope
     over_refusal: float | None
     """Share of harmless calibration prompts that the default refuses."""
+    dtype: str
+    """Of the engine's weights and activations, such as `bfloat16`."""
 
 
 class IntervalView(BaseModel):
@@ -138,7 +140,7 @@ class CalibrationQuery(BaseModel):
             raise VLLMValidationError(str(error), parameter=None) from error
 
 
-def categories_view(manifest: Manifest, policy: Policy) -> CategoriesView:
+def categories_view(manifest: Manifest, policy: Policy, dtype: str) -> CategoriesView:
     """The categories as a client with this policy may turn them."""
     steering = policy.resolve(Settings())
     rates = steering.effective_rates or {}
@@ -166,6 +168,7 @@ def categories_view(manifest: Manifest, policy: Policy) -> CategoriesView:
         scopes=list(policy.scopes),
         default_scope=policy.default_scope,
         over_refusal=steering.over_refusal,
+        dtype=dtype,
     )
 
 

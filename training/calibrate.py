@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from steering.fingerprint import FingerprintError, fingerprint
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
 from training.datasets.load import SOURCES_HELP
+from training.evaluation.target import SERVER_KEY
 from training.labelled import read_prompts, score
 from training.records import Record, RecordError
 from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
@@ -66,13 +67,24 @@ def _parser() -> argparse.ArgumentParser:
         " this share of all of it, 0.02 for 2%%; nothing is written",
     )
     parser.add_argument(
-        "--batch-size", type=_count, default=32, metavar="N", help="default: %(default)s"
+        "--server",
+        metavar="URL",
+        help="have a running demur-serve, which serves this checkpoint, score the prompts:"
+        f" http://HOST:PORT/v1; its key: {SERVER_KEY}",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_count,
+        default=32,
+        metavar="N",
+        help="prompts at a time; default: %(default)s",
     )
     parser.add_argument(
         "--dtype",
         choices=DTYPES,
         default=DTYPES[0],
-        help="of weights and activations, as they will be served; default: %(default)s",
+        help="of weights and activations, as they will be served; default: %(default)s; a"
+        " --server has its own",
     )
     parser.add_argument(
         "--answer-tokens",
@@ -202,6 +214,14 @@ def _manifest(checkpoint: Path) -> Manifest:
 
 
 def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
+    if arguments.server is not None:
+        # Only now: OpenAI's client takes a second.
+        from training.evaluation.pool import Pool
+        from training.server_scorer import ServerScorer
+
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        pool = Pool.of(arguments.server, SERVER_KEY, arguments.batch_size)
+        return ServerScorer(pool, manifest)
     return TransformersScorer(
         arguments.checkpoint,
         manifest,

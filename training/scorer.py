@@ -1,4 +1,4 @@
-"""What gives prompts their scores: a checkpoint in transformers, or, to come, a running server."""
+"""What gives prompts their scores: a checkpoint in transformers, or a running server."""
 
 from collections.abc import Sequence
 from pathlib import Path

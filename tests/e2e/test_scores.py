@@ -1,6 +1,7 @@
 """Scores, dry runs, moderations and what settings come to, from the running server."""
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ from steering.manifest import Manifest
 from tests.e2e.calls import CHAT
 from tests.e2e.decisions import decisions
 from tests.e2e.server import Server
+from training.calibrate import main as calibrate
+from training.evaluation.cli import main as evaluate
 from training.records import Record
 from training.scorer import TransformersScorer
 
@@ -207,3 +210,27 @@ def test_categories_and_calibration(
     faulty = http.get("/v1/refusal/calibration", params={"refusal_rates": "{"})
     assert faulty.status_code == 400
     assert faulty.json()["error"]["param"] == "refusal_rates"
+
+
+def test_the_server_scores_a_calibration(
+    server: Server, checkpoint: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    before = CalibrationScores.load(copy, manifest.names)
+    prompts = str(copy / "prompts" / "calibration.jsonl")
+    url = f"{server.url}/v1"
+    assert calibrate([str(copy), prompts, "--server", url, "--force"]) == 0
+    after = CalibrationScores.load(copy, manifest.names)
+    assert (after.labels == before.labels).all()
+    assert np.abs(after.scores - before.scores)[before.scores < 7].max() < 0.01
+    calibration = Manifest.load(copy).calibration
+    assert calibration is not None
+    assert (calibration.engine, calibration.dtype) == ("vllm", "float32")
+
+
+def test_the_running_server_is_evaluated(server: Server, checkpoint: Path, tmp_path: Path) -> None:
+    data = str(checkpoint / "prompts" / "test.jsonl")
+    arguments = [f"{server.url}/v1", "--data", data, "--limit", "60", "--skip", "matrix", "sweep"]
+    assert evaluate([*arguments, "--output", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert "auc" in json.dumps(results).lower()

@@ -24,7 +24,7 @@ def view(policy: Policy, **query: Any) -> CalibrationView:
 class TestCategories:
     def test_have_the_defaults_and_bounds_of_the_caller(self) -> None:
         bounds = Bounds({"safety": Range(default=1.0, floor=0.5)})
-        found = categories_view(MANIFEST, Policy(MANIFEST, SCOPED, bounds))
+        found = categories_view(MANIFEST, Policy(MANIFEST, SCOPED, bounds), "float32")
         safety, temporal = found.data
         assert (safety.default_rate, safety.floor, safety.ceiling) == (1.0, 0.5, 1.0)
         assert (temporal.default_rate, temporal.default_threshold) == (None, 0.5)
@@ -33,7 +33,7 @@ class TestCategories:
         assert found.calibrated
 
     def test_without_calibration_have_thresholds_only(self) -> None:
-        found = categories_view(MANIFEST, Policy(MANIFEST, {}))
+        found = categories_view(MANIFEST, Policy(MANIFEST, {}), "float32")
         assert not found.calibrated
         assert found.data[0].effective_rate is None
         assert found.data[0].calibration_prompts == 0

@@ -2,25 +2,23 @@
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.datasets.load import SOURCES_HELP
+from training.evaluation.target import SERVER_KEY, Dial, EvalError
 from training.records import RecordError
 from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from training.evaluation.judges import Judge
-    from training.evaluation.pool import Pool
-    from training.evaluation.target import Dial, Target
+    from training.evaluation.target import Target
 
 TOKEN, PHRASES, MODEL = "token", "phrases", "model"
-KEY, JUDGE_KEY = "OPENAI_API_KEY", "DEMUR_JUDGE_API_KEY"
-"""Environment variables with the keys of the server and of the judge's endpoint."""
-NO_KEY = "none"
+JUDGE_KEY = "DEMUR_JUDGE_API_KEY"
+"""Environment variable with the key of the judge's endpoint."""
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -154,7 +152,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from training.evaluation.attacks import read_attack
     from training.evaluation.report import markdown
     from training.evaluation.run import Plan, evaluate, save
-    from training.evaluation.target import Dial, EvalError
 
     dial = Dial(dict(arguments.rate), dict(arguments.threshold), arguments.scope)
     plan = Plan(
@@ -194,20 +191,22 @@ def _judge(arguments: argparse.Namespace) -> "Judge":
         return TokenJudge()
     if arguments.judge == PHRASES:
         return PhraseJudge()
-    pool = _pool(arguments.judge_url, JUDGE_KEY, arguments.concurrency)
+    from training.evaluation.pool import Pool
+
+    pool = Pool.of(arguments.judge_url, JUDGE_KEY, arguments.concurrency)
     return ModelJudge(pool, arguments.judge_model or pool.model())
 
 
-def _target(arguments: argparse.Namespace, judge: "Judge", dial: "Dial") -> "Target":
+def _target(arguments: argparse.Namespace, judge: "Judge", dial: Dial) -> "Target":
     writes = judge.reads_text or dial.scope == "every_token"
     if _is_server(arguments):
+        from training.evaluation.pool import Pool
         from training.evaluation.server import ServerTarget
 
-        pool = _pool(arguments.target, KEY, arguments.concurrency)
+        pool = Pool.of(arguments.target, SERVER_KEY, arguments.concurrency)
         model = arguments.model or pool.model()
         return ServerTarget(pool, model, max_tokens=arguments.max_tokens if writes else 1)
     from training.evaluation.checkpoint import CheckpointTarget
-    from training.evaluation.target import EvalError
     from training.loading import quiet
 
     quiet()
@@ -221,15 +220,6 @@ def _target(arguments: argparse.Namespace, judge: "Judge", dial: "Dial") -> "Tar
         )
     except (OSError, ValueError) as error:  # ours, and transformers' for a folder without a model
         raise EvalError(f"{arguments.target}: {error}") from error
-
-
-def _pool(url: str, variable: str, concurrency: int) -> "Pool":
-    from openai import OpenAI
-
-    from training.evaluation.pool import Pool
-
-    key = os.environ.get(variable) or NO_KEY
-    return Pool(OpenAI(base_url=url, api_key=key), concurrency)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Many requests to an OpenAI endpoint, a bounded number at a time."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, Self
 
 from openai import BadRequestError, OpenAI, OpenAIError, UnprocessableEntityError
 from openai.types.chat import ChatCompletion
 
 from training.evaluation.target import EvalError
 from training.progress import Progress
+
+NO_KEY = "none"
 
 
 class Pool:
@@ -17,6 +20,12 @@ class Pool:
     def __init__(self, client: OpenAI, concurrency: int) -> None:
         self._client = client
         self._concurrency = concurrency
+
+    @classmethod
+    def of(cls, url: str, variable: str, concurrency: int) -> Self:
+        """For the endpoint at `url`, with the key in an environment variable, if there is one."""
+        key = os.environ.get(variable) or NO_KEY
+        return cls(OpenAI(base_url=url, api_key=key), concurrency)
 
     def model(self) -> str:
         """The one model that the endpoint serves. Raises EvalError if there is not exactly one."""
@@ -28,6 +37,13 @@ class Pool:
             listed = ", ".join(names) or "none"
             raise EvalError(f"{self._client.base_url} serves {listed}: name the model to ask")
         return names[0]
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at a path of the endpoint. Raises EvalError."""
+        try:
+            return self._client.get(path, cast_to=dict[str, Any])
+        except OpenAIError as error:
+            raise self._lost(error) from error
 
     def ask(self, bodies: Sequence[dict[str, object]], label: str) -> list[ChatCompletion | str]:
         """The answer to each request, in order, or the message with which it was turned down.

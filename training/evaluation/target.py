@@ -10,6 +10,9 @@ from training.records import Message
 Prompt = tuple[Message, ...] | str
 """A conversation up to the answer; or plain text, which goes on without a chat template."""
 
+SERVER_KEY = "OPENAI_API_KEY"
+"""Environment variable with the key of a running server."""
+
 
 class EvalError(ValueError):
     """Something cannot be measured as asked."""
