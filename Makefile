@@ -50,6 +50,14 @@ check: install ## lint, formatting and types
 lock: install ## resolve the lock files anew
 	scripts/lock.sh
 
+.PHONY: docker-secrets
+docker-secrets: ## make the API keys and passwords of docker/compose.yaml
+	scripts/secrets.sh
+
+.PHONY: docker-check
+docker-check: ## build the CPU image, and put the whole stack through its paces
+	scripts/docker-check.sh
+
 .PHONY: clean
 clean: ## remove the environment, checkpoints and caches
 	rm -rf .venv checkpoints build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
