@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 from collections.abc import Sequence
 from copy import deepcopy
 from importlib.metadata import entry_points
@@ -12,6 +13,7 @@ from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.logger import configure_logging_from_args, init_logger
+from vllm.platforms import current_platform
 from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -67,6 +69,7 @@ def serve(arguments: Sequence[str]) -> None:
     put_gate_in(args, checkpoint, default, gate)
     name_plugin()
     configure_logging_from_args(args)
+    do_without_a_compiler()
     logger.info(
         "%s: categories %s; %s; gate %s",
         checkpoint.path,
@@ -75,6 +78,18 @@ def serve(arguments: Sequence[str]) -> None:
         gate,
     )
     ServeSubcommand.cmd(args)
+
+
+def do_without_a_compiler() -> None:
+    """Keep vLLM (0.32) on a CPU from compiling what ranks logprobs, where nothing can compile it.
+
+    It does so even with --enforce-eager, and the first request for logprobs would end the engine.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if not current_platform.is_cpu() or shutil.which(compiler) is not None:
+        return
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+    logger.info("There is no C++ compiler (%s): nothing is compiled", compiler)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -101,7 +101,7 @@ def test_metrics_count_decisions_rejections_and_scores(http: httpx.Client) -> No
     names = ('demur_decisions_total{category="safety"', "demur_rejected_requests_total{")
     seen = 'demur_score_count{category="safety"}'
     before = [counted(http, name) for name in (*names, seen)]
-    ask(http, n=2, **REFUSE)
+    ask(http, n=2, temperature=1, **REFUSE)
     streamed(http, **REFUSE)
     assert http.post("/v1/chat/completions", json={"messages": [], "echo": True}).status_code == 400
     after = [counted(http, name) for name in (*names, seen)]

@@ -17,6 +17,7 @@ from server.launch import (
     GATE_V2,
     SCORE_SAMPLE,
     LaunchError,
+    do_without_a_compiler,
     gate_for,
     load_checkpoint,
     name_plugin,
@@ -276,3 +277,15 @@ class TestBanner:
 
     def test_knows_tls(self, checkpoint: Checkpoint) -> None:
         assert "https://" in banner(arguments(ssl_certfile="cert.pem"), checkpoint, "localhost")
+
+
+class TestWithoutACompiler:
+    @pytest.mark.parametrize(("compiler", "expected"), [("no-such-compiler", "1"), ("sh", None)])
+    def test_nothing_is_compiled(
+        self, monkeypatch: pytest.MonkeyPatch, compiler: str, expected: str | None
+    ) -> None:
+        monkeypatch.setenv("CXX", compiler)
+        monkeypatch.setenv("TORCHDYNAMO_DISABLE", "set, so that its removal is undone")
+        monkeypatch.delenv("TORCHDYNAMO_DISABLE")
+        do_without_a_compiler()
+        assert os.environ.get("TORCHDYNAMO_DISABLE") == expected
