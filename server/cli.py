@@ -29,6 +29,8 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --content-filter-results
                          each choice also says what was filtered in Azure OpenAI's shape
   --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05)
+  --max-body-mib MIB     largest body of a request; more is a 413
+  --body-timeout S       seconds within which a body must arrive; else a 408
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """
@@ -41,11 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     hangup.hold()
+    from server.engine_death import EngineDeathError
     from server.launch import LaunchError, serve
 
     try:
         serve(arguments)
-    except LaunchError as error:
+    except (EngineDeathError, LaunchError) as error:
         print(f"demur-serve: {error}", file=sys.stderr)
         return 1
     return 0

@@ -18,10 +18,10 @@ from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from server import hangup, reasoning
+from server import bodies, drain, engine_death, hangup, keys, reasoning, routes
 from server.checkpoint import Checkpoint
 from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
-from server.routes import GUARD, PLUGIN
+from server.routes import PLUGIN
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
 
@@ -36,6 +36,9 @@ PROCESSOR_GROUP = "vllm.logits_processors"
 GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
 
+GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD, routes.GUARD)
+"""Middleware of ours; a request meets the last one first."""
+
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
 CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
@@ -44,6 +47,8 @@ SAMPLE_HELP = (
     "share of the prompts whose scores are looked at, for the drift and rates in /metrics; each"
     f" costs one token of the engine (default: {SCORE_SAMPLE})"
 )
+BODY_HELP = "largest body of a request, in MiB; more is a 413"
+BODY_TIMEOUT_HELP = "seconds within which a body must arrive; else a 408"
 
 logger = init_logger("vllm.demur.launch")
 
@@ -55,7 +60,8 @@ class LaunchError(Exception):
 def serve(arguments: Sequence[str]) -> None:
     """Serve until stopped. `arguments`: the checkpoint's folder and any flags of `vllm serve`.
 
-    Raises LaunchError before anything is started if the checkpoint cannot be served.
+    Raises LaunchError before anything is started if the checkpoint cannot be served, and
+    EngineDeathError when serving has ended because the engine died.
     """
     cli_env_setup()  # type: ignore[no-untyped-call]
     args = parse(arguments)
@@ -78,6 +84,7 @@ def serve(arguments: Sequence[str]) -> None:
         gate,
     )
     ServeSubcommand.cmd(args)
+    engine_death.check()
 
 
 def do_without_a_compiler() -> None:
@@ -108,6 +115,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument(
         "--score-sample", type=_share, default=SCORE_SAMPLE, metavar="SHARE", help=SAMPLE_HELP
     )
+    ours.add_argument("--max-body-mib", type=float, default=bodies.MAX_BODY_MIB, help=BODY_HELP)
+    ours.add_argument(
+        "--body-timeout", type=float, default=bodies.BODY_TIMEOUT_S, help=BODY_TIMEOUT_HELP
+    )
+    parser.set_defaults(shutdown_timeout=drain.DRAIN_S)
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")
@@ -171,7 +183,7 @@ def put_gate_in(
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)
     args.logits_processors = [*(args.logits_processors or []), gate]
-    args.middleware = [*args.middleware, GUARD]
+    args.middleware = [*args.middleware, *GUARDS]
     put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration
     if calibration is None:

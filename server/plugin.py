@@ -6,12 +6,14 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.datastructures import State
+from starlette.exceptions import HTTPException
 from vllm.engine.protocol import EngineClient
+from vllm.entrypoints.serve.exception_handling.handlers.http import http_exception_handler
 from vllm.logger import init_logger
 from vllm.parser import Parser, ParserManager
 from vllm.tokenizers import TokenizerLike
 
-from server import api, hangup
+from server import api, drain, engine_death, hangup
 from server.admission import Admission, Limits
 from server.annotations import Annotations
 from server.announce import announce
@@ -36,6 +38,8 @@ class DemurPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Called by vLLM after its own routes are in place: ours replaces, the others go."""
         app.include_router(api.router)
+        # FastAPI raises Starlette's, where a body cannot be parsed; vLLM (0.32) handles FastAPI's.
+        app.exception_handler(HTTPException)(http_exception_handler)
         prune(app)
 
     async def init_state(
@@ -47,6 +51,7 @@ class DemurPlugin:
         """
         if engine_client is None:
             raise RuntimeError("demur serves a model; vLLM's render server has none")
+        engine_death.watch(engine_client)
         checkpoint = Checkpoint.load(Path(args.model))
         operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
         if args.refusal_policy is not None:
@@ -78,7 +83,9 @@ class DemurPlugin:
             parser_cls,
             mirror_refusals=args.mirror_refusals,
         )
-        self._announcement = asyncio.create_task(announce(args, checkpoint))
+        self._tasks = [
+            asyncio.create_task(task) for task in (announce(args, checkpoint), drain.prepare(state))
+        ]
         logger.info("The gate is proved: one forced refusal per category and one forced answer")
 
 

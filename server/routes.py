@@ -5,6 +5,7 @@ answers 404 for whatever is added later or under another name. docs/security.md 
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
+
+from server.errors import error_response
 
 CHAT = "/v1/chat/completions"
 MODERATIONS = "/v1/moderations"
@@ -98,5 +101,4 @@ def _is_preflight(scope: Scope) -> bool:
 
 def _not_found(scope: Scope) -> JSONResponse:
     message = f"{scope['method']} {scope['path']} is not served"
-    error = {"message": message, "type": "NotFoundError", "param": None, "code": 404}
-    return JSONResponse({"error": error}, status_code=404)
+    return error_response(HTTPStatus.NOT_FOUND, message)

@@ -17,6 +17,9 @@ NAMES = (
     "vllm.entrypoints.launchers.cli_args:validate_parsed_serve_args",
     "vllm.entrypoints.openai.chat_completion.api_router:create_chat_completion",
     "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat",
+    "vllm.engine.protocol:EngineClient.errored",
+    "vllm.entrypoints.serve.exception_handling.handlers.http:http_exception_handler",
+    "vllm.entrypoints.serve.middleware.authenticate:AuthenticationMiddleware.verify_token",
     "vllm.entrypoints.serve.utils.api_utils:cli_env_setup",
     "vllm.entrypoints.serve.utils.api_utils:validate_json_request",
     "vllm.exceptions:VLLMValidationError",
@@ -74,6 +77,7 @@ FLAGS = (
     "middleware",
     "reasoning_parser",
     "reasoning_parser_plugin",
+    "shutdown_timeout",
     "speculative_config",
     "structured_outputs_config",
     "tool_call_parser",
@@ -139,6 +143,23 @@ def test_the_order_in_the_sampler_is_the_one_that_the_gate_expects() -> None:
     order = ["bad_words", "non_argmax_invariant", "apply_penalties"]
     places = [source.rindex(step) for step in order]
     assert places == sorted(places)
+
+
+def test_keys_are_compared_in_constant_time() -> None:
+    from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
+
+    assert "secrets.compare_digest" in inspect.getsource(AuthenticationMiddleware.verify_token)
+
+
+def test_the_application_has_what_our_middleware_reads() -> None:
+    """Its arguments, and uvicorn's server with handlers of both signals that do the same."""
+    from vllm.entrypoints.launchers import app, launcher
+
+    assert "app.state.args = args" in inspect.getsource(app.build_app)
+    source = inspect.getsource(launcher.serve_http)
+    assert "app.state.server = server" in source
+    for number in ("SIGINT", "SIGTERM"):
+        assert f"loop.add_signal_handler(signal.{number}, signal_handler)" in source
 
 
 def test_api_servers_have_the_name_that_signals_are_passed_to() -> None:

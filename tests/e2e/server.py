@@ -40,7 +40,8 @@ class Server:
 
     def __post_init__(self) -> None:
         command = [str(Path(sys.executable).with_name("demur-serve")), str(self.checkpoint)]
-        command += ["--port", str(self.port), "--enforce-eager", *self.flags]
+        command += ["--port", str(self.port), "--enforce-eager", "--shutdown-timeout", "0"]
+        command += self.flags
         defaults = {
             "HF_HUB_OFFLINE": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from server import cli, reasoning
+from server import cli, reasoning, routes
 from server.announce import banner
 from server.checkpoint import Checkpoint
 from server.launch import (
     GATE_V1,
     GATE_V2,
+    GUARDS,
     SCORE_SAMPLE,
     LaunchError,
     do_without_a_compiler,
@@ -24,7 +25,6 @@ from server.launch import (
     parse,
     put_gate_in,
 )
-from server.routes import GUARD
 from steering.policy import Policy
 
 
@@ -68,7 +68,8 @@ class TestPutGateIn:
     def test_puts_the_guard_in_front_of_other_middleware(self, checkpoint: Checkpoint) -> None:
         args = arguments(middleware=["mine.Middleware"])
         put_gate_in(args, checkpoint, checkpoint.policy)
-        assert args.middleware == ["mine.Middleware", GUARD]
+        assert args.middleware == ["mine.Middleware", *GUARDS]
+        assert args.middleware[-1] == routes.GUARD, "it finds out whether our routes are there"
 
     def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
         args = arguments(reasoning_parser="qwen3")

@@ -1,0 +1,74 @@
+"""SIGTERM: requests in flight are finished within a limit, new ones are sent elsewhere.
+
+vLLM (0.32) finishes what is in flight (`--shutdown-timeout`), but still says that it is healthy and
+answers new requests with a 500; and it waits without a limit for clients that do not read.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from http import HTTPStatus
+
+import uvicorn
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import CLOSE, error_response
+
+GUARD = "server.drain.DrainGuard"
+"""For vLLM's `--middleware`."""
+DRAIN_S = 20
+"""Default of vLLM's `--shutdown-timeout`, which is 0 there: requests in flight would be cut off."""
+READING_S = 3
+"""For clients to read what the engine has written for them, once it has ended."""
+_PAUSE_S = 0.2
+
+logger = logging.getLogger("vllm.demur.drain")
+
+
+class DrainGuard:
+    """ASGI middleware that answers 503 once SIGTERM has come, so that balancers go elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what comes before the signal; metrics are served to the end."""
+        if scope["type"] == "http" and _draining(scope) and scope["path"] != "/metrics":
+            message = "this server is stopping; send the request again, to another one"
+            headers = {"retry-after": "1"} | CLOSE
+            response = error_response(HTTPStatus.SERVICE_UNAVAILABLE, message, headers)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _draining(scope: Scope) -> bool:
+    return bool(getattr(scope["app"].state, "draining", False))
+
+
+async def prepare(state: State) -> None:
+    """Take SIGTERM over as soon as vLLM has put its own handlers in place and serves.
+
+    state: the application's; `state.draining` is set when the signal comes. Runs in the event loop
+    of the main thread.
+    """
+    server = await _serving(state)
+    server.config.timeout_graceful_shutdown = READING_S
+
+    def begin() -> None:
+        logger.info("SIGTERM: no more requests; those in flight are finished")
+        state.draining = True
+        os.kill(os.getpid(), signal.SIGINT)  # vLLM's handler of both signals
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
+
+
+async def _serving(state: State) -> uvicorn.Server:
+    """vLLM's uvicorn server, once it accepts connections."""
+    while True:
+        server: uvicorn.Server | None = getattr(state, "server", None)
+        if server is not None and server.started:
+            return server
+        await asyncio.sleep(_PAUSE_S)

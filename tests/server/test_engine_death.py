@@ -1,0 +1,21 @@
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from server import engine_death
+from server.engine_death import EngineDeathError
+
+
+def engine(*, errored: bool) -> Any:
+    return SimpleNamespace(errored=errored)
+
+
+def test_an_engine_that_died_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_death, "_engines", [])
+    engine_death.check()
+    engine_death.watch(engine(errored=False))
+    engine_death.check()
+    engine_death.watch(engine(errored=True))
+    with pytest.raises(EngineDeathError, match="the engine died"):
+        engine_death.check()
