@@ -1,5 +1,6 @@
 """One checkpoint and one server for every test here."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from openai import OpenAI
 
 from steering.manifest import Manifest
-from tests.e2e import calls, scripted
+from tests.e2e import calls, faults, scripted
 from tests.e2e.server import Server, serving
 from training.datasets.load import load_records
 from training.records import Record
@@ -87,3 +88,21 @@ def unseen(checkpoint: Path, manifest: Manifest) -> list[Record]:
     """Prompts that neither training nor calibration saw."""
     path = checkpoint / "prompts" / "test.jsonl"
     return load_records([str(path)], categories=manifest.names)
+
+
+@pytest.fixture(scope="session")
+def pair(
+    scripted_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server]]:
+    """Two servers that share one checkpoint folder; `test_faults.py` ends both."""
+    flags = ["--served-model-name", calls.MODEL, "--api-key", "another-key", faults.KEY]
+    flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "30"]
+    folders = [tmp_path_factory.mktemp("server") for _ in range(2)]
+    servers = [Server(scripted_checkpoint, folder / "log", flags) for folder in folders]
+    try:
+        for server in servers:
+            server.wait_until_ready()
+        yield servers[0], servers[1]
+    finally:
+        for server in servers:
+            server.stop(signal.SIGKILL)

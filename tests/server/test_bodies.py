@@ -103,7 +103,7 @@ def test_a_client_that_goes_away_later_is_noticed(served: FastAPI) -> None:
     """What the application hears behind the body is what the connection says."""
     heard: list[str] = []
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
         heard.extend([(await receive())["type"] for _ in range(3)])
 
     messages: list[Any] = [

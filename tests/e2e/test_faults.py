@@ -1,0 +1,127 @@
+"""Processes that die or are told to stop; the two servers of `pair` end here."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE
+from tests.e2e.faults import HEADERS, KEY, LONG, SAYS, metric, opened, others_are_served, wait_for
+from tests.e2e.server import Server
+
+ENGINE = "VLLM::EngineCore"
+ENDS_S = 10
+"""Within which a server whose engine died has ended."""
+
+
+class InFlight:
+    """A long request in a thread, streamed or not."""
+
+    def __init__(self, server: Server, **fields: Any) -> None:
+        body = {"messages": HELLO} | LONG | ANSWER | fields
+        self._request = (server.url + CHAT, body)
+        self.status = 0
+        self.text = ""
+        self.cut_off = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        url, body = self._request
+        try:
+            with httpx.stream("POST", url, json=body, headers=HEADERS, timeout=60) as answer:
+                self.status = answer.status_code
+                for piece in answer.iter_text():
+                    self.text += piece
+        except httpx.TransportError:
+            self.cut_off = True
+
+    def wait(self) -> "InFlight":
+        """Return once it is answered or cut off."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return self
+
+
+def engine_of(server: Server) -> int:
+    """Process id of the server's engine."""
+    found = subprocess.run(["ps", "-eo", "pid=,pgid=,args="], capture_output=True, text=True)
+    for line in found.stdout.splitlines():
+        pid, group, args = line.split(maxsplit=2)
+        if int(group) == server.process.pid and args.startswith(ENGINE):
+            return int(pid)
+    raise AssertionError(found.stdout)
+
+
+def started(server: Server) -> list[InFlight]:
+    """One request of each kind, once the engine works on both."""
+    requests = [InFlight(server), InFlight(server, stream=True)]
+    wait_for(lambda: metric(server, "num_requests_running") >= 2, 20, "requests run")
+    return requests
+
+
+def test_two_servers_share_a_checkpoint(pair: tuple[Server, Server]) -> None:
+    with others_are_served(pair[0]), others_are_served(pair[1]):
+        time.sleep(2)
+
+
+def test_a_server_whose_engine_is_killed_ends_with_a_failure(
+    pair: tuple[Server, Server], report: Callable[[str], None]
+) -> None:
+    """Requests in flight fail, or their streams end; the other server does not notice."""
+    dying, other = pair
+    requests = started(dying)
+    with others_are_served(other):
+        os.kill(engine_of(dying), signal.SIGKILL)
+        start = time.monotonic()
+        status = dying.process.wait(ENDS_S)
+        took = time.monotonic() - start
+        plain, stream = (request.wait() for request in requests)
+    assert status == 1
+    assert "demur-serve: the engine died" in dying.output()
+    assert dying.leftovers() == []
+    assert plain.cut_off or plain.status == 500
+    assert '"error"' in plain.text or plain.cut_off
+    assert stream.status == 200
+    assert '"error"' in stream.text or stream.cut_off
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{dying.url}/health")
+    report(f"engine killed: the server ended with status {status} after {took:.1f} s")
+
+
+def test_sigterm_lets_requests_finish_and_takes_no_more(
+    pair: tuple[Server, Server], report: Callable[[str], None]
+) -> None:
+    server = pair[1]
+    stalled = opened(server, LONG | ANSWER | {"stream": True})
+    requests = started(server)
+    os.kill(server.process.pid, signal.SIGTERM)
+    start = time.monotonic()
+    wait_for(lambda: "SIGTERM: no more requests" in server.output(), 5, "the signal is noted")
+    late = httpx.post(server.url + CHAT, json={"messages": HELLO} | REFUSE, headers=HEADERS)
+    health = httpx.get(f"{server.url}/health")
+    plain, stream = (request.wait() for request in requests)
+    status = server.process.wait(30)
+    took = time.monotonic() - start
+    assert (late.status_code, health.status_code) == (503, 503)
+    assert late.headers["retry-after"] == "1"
+    assert "stopping" in late.json()["error"]["message"]
+    assert plain.status == 200
+    assert plain.text.count(SAYS["content"]) == LONG["n"]
+    assert stream.status == 200
+    assert stream.text.count('"finish_reason":"length"') == LONG["n"]
+    assert stream.text.rstrip().endswith("data: [DONE]")
+    assert status == 0, "who never reads does not hold up the end"
+    assert server.leftovers() == []
+    assert KEY not in server.output()
+    report(f"SIGTERM with requests in flight: ended with status {status} after {took:.1f} s")
+    stalled.close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), timeout=1)
