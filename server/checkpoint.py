@@ -9,6 +9,7 @@ from vllm.tokenizers import get_tokenizer
 from steering.bounds import Bounds
 from steering.calibration import ScopedScores, load_scopes
 from steering.fingerprint import verify
+from steering.intact import check_intact
 from steering.manifest import MANIFEST_FILE, Manifest, ManifestError
 from steering.policy import Policy
 from steering.settings import Settings
@@ -32,8 +33,8 @@ class Checkpoint:
     def load(cls, path: Path) -> Self:
         """Read and verify the checkpoint in the folder `path`.
 
-        Raises ManifestError, TokenizerMismatchError, CalibrationError or FingerprintError, each
-        with the file and the remedy.
+        Raises ManifestError, DamagedError, TokenizerMismatchError, CalibrationError or
+        FingerprintError, each with the file and the remedy.
         """
         manifest = Manifest.load(path)
         if not manifest.scopes:
@@ -41,6 +42,7 @@ class Checkpoint:
                 f"{path / MANIFEST_FILE} names no scope: the checkpoint was trained without control"
                 " tokens, so nothing steers its refusals. Train it with methods.tokens=category."
             )
+        check_intact(path)
         control = resolve(manifest, get_tokenizer(str(path)))
         scores = load_scopes(path, manifest)
         if scores:

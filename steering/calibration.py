@@ -44,6 +44,12 @@ class CalibrationScores:
         expected = (len(self.labels), len(self.categories))
         if self.scores.shape != expected:
             raise CalibrationError(f"scores have shape {self.scores.shape}, not {expected}")
+        kinds = (self.labels.dtype.kind, self.scores.dtype.kind)
+        if kinds != ("i", "f"):
+            raise CalibrationError(
+                f"labels are {self.labels.dtype} and scores {self.scores.dtype}: allowed are"
+                " integers and floats"
+            )
         if np.isnan(self.scores).any():
             raise CalibrationError("scores contain NaN")
         if len(self.labels) and not (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -32,7 +33,7 @@ def load_base(config: BaseConfig) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(
             config.base, dtype=getattr(torch, config.dtype), **source
         )
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise BaseError(f"model.base {config.base!r}: {error}") from error
     return cast(PreTrainedModel, model)
 

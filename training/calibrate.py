@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steering.fingerprint import FingerprintError, fingerprint
+from steering.intact import DamagedError, check_intact
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
+from training.calibration_files import write_calibration
 from training.datasets.load import SOURCES_HELP
 from training.evaluation.target import SERVER_KEY
 from training.labelled import read_prompts, score
 from training.records import Record, RecordError
 from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
+from training.storage import StorageError, storing
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
 
+_NAMED = (
+    DamagedError,
+    FingerprintError,
+    ManifestError,
+    RecordError,
+    ScorerError,
+    StorageError,
+)
 REPORT_FOLDER = f"{CALIBRATION_FOLDER}/report"
 """In the checkpoint, unless another folder is named."""
 
@@ -36,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _calibrate(arguments)
         else:
             _steer_traffic(arguments)
-    except (CalibrateError, FingerprintError, ManifestError, RecordError, ScorerError) as error:
+    except (CalibrateError, *_NAMED) as error:
         print(f"demur-calibrate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -143,17 +154,14 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     weights = fingerprint(checkpoint)
     scorer = _scorer(arguments, manifest)
     by_scope = {scope: score(scorer, manifest, records, scope) for scope in manifest.scopes}
-    # Whatever comes to an end in between, scores never stand beside another calibration's summary.
-    manifest.model_copy(update={"calibration": None}).save(checkpoint)
-    for scope, scores in by_scope.items():
-        scores.save(checkpoint, scope)
     calibration = Calibration(
         engine=scorer.engine,
         dtype=scorer.dtype,
         prompts=by_scope[manifest.scopes[0]].counts(),
         weights=weights,
     )
-    manifest.model_copy(update={"calibration": calibration}).save(checkpoint)
+    with storing(checkpoint, "The checkpoint is as it was: run the same command again."):
+        write_calibration(checkpoint, manifest, calibration, by_scope)
     _show(
         arguments.report or checkpoint / REPORT_FOLDER, checkpoint, calibration, by_scope, records
     )
@@ -210,7 +218,9 @@ def _steer_traffic(arguments: argparse.Namespace) -> None:
 def _manifest(checkpoint: Path) -> Manifest:
     if not checkpoint.is_dir():
         raise CalibrateError(f"{checkpoint} is not a folder")
-    return Manifest.load(checkpoint)
+    manifest = Manifest.load(checkpoint)
+    check_intact(checkpoint)
+    return manifest
 
 
 def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:

@@ -114,6 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from training.loading import quiet
     from training.rendering import EncodingError
     from training.sft import SftError
+    from training.storage import StorageError
     from training.work_folder import RunError
 
     quiet()
@@ -121,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             return _dry_run(recipe)
         return _train(recipe, arguments.output, arguments.force)
-    except (AdapterError, BaseError, EncodingError, RunError, SftError) as error:
+    except (AdapterError, BaseError, EncodingError, RunError, SftError, StorageError) as error:
         _say(f"demur-train: error: {error}", sys.stderr)
         return 1
 

@@ -25,9 +25,11 @@ from training.processes import join
 from training.run_folder import FOLDER, METRICS, fingerprint, write_run_folder
 from training.sft import fit, last_save
 from training.start import write_start
+from training.storage import storing
 from training.work_folder import check_output, open_work_folder, put_in_place
 
 CPU = torch.device("cpu")
+GO_ON = "Nothing that was finished is lost: run the same command again to go on from the last save."
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,24 @@ def train(
     force: replace a finished checkpoint that stands there, once the new one is finished.
     Raises RunError, RecordError when the recipe's data are faulty, EncodingError when its records
     do not go through the chat template, BaseError, AdapterError and SftError when the model cannot
-    be trained as asked, and KeyboardInterrupt.
+    be trained as asked, StorageError when the disk is full, and KeyboardInterrupt.
     """
-    here = join()
     part = output.with_name(output.name + ".part")
-    if here.is_main_process:
+    if join().is_main_process:
         check_output(output, force)
     splits = splits_of(recipe)
+    with storing(part, GO_ON):
+        _train(recipe, splits, output, part, callbacks)
+
+
+def _train(
+    recipe: Recipe,
+    splits: Splits,
+    output: Path,
+    part: Path,
+    callbacks: Sequence[TrainerCallback],
+) -> None:
+    here = join()
     if here.is_main_process:
         _prepare(part, recipe, splits, here.num_processes)
     here.wait_for_everyone()

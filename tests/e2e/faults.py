@@ -86,6 +86,14 @@ def opened(server: Server, body: dict[str, Any], receive_buffer: int = 4096) -> 
     return connection
 
 
+def everything(connection: socket.socket) -> bytes:
+    """What the server sends until it closes the connection, or says that the response is over."""
+    received = b""
+    while not received.endswith(b"0\r\n\r\n") and (piece := connection.recv(1 << 16)):
+        received += piece
+    return received
+
+
 def head(length: int) -> bytes:
     """The head of a chat request whose body has so many bytes."""
     fields = HEADERS | {"Host": "demur", "Content-Type": "application/json"}

@@ -14,6 +14,7 @@ from tests.e2e.faults import (
     HEADERS,
     KEY,
     LONG,
+    everything,
     head,
     metric,
     opened,
@@ -24,7 +25,7 @@ from tests.e2e.server import Server
 
 MIB = 1 << 20
 JSON = {"content-type": "application/json"}
-DEPTHS = (100, 900, 100_000)
+DEPTHS = (100, 900, 50_000)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,7 @@ def test_a_body_that_never_ends(server: Server) -> None:
         answer = httpx.post(server.url + CHAT, content=trickle(), headers=HEADERS | JSON)
         assert "within 2 seconds" in error_of(answer, 408)
         with silent:
-            assert silent.recv(100).startswith(b"HTTP/1.1 408 ")
-            while silent.recv(1000):
-                pass  # to the close
+            assert everything(silent).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -155,19 +154,18 @@ def test_what_is_no_http(server: Server) -> None:
         for sent in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\x00" * 10_000):
             with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
                 connection.sendall(sent)
-                assert b"400" in connection.recv(1000)
+                assert b" 400 " in connection.recv(1000)
 
 
 def test_slow_readers(server: Server) -> None:
     """Streams that nobody reads hold up nobody, and are whole when they are read at last."""
     with others_are_served(server):
-        readers = [opened(server, LONG | ANSWER | {"stream": True, "n": 8}) for _ in range(4)]
+        readers = [opened(server, LONG | ANSWER | {"stream": True}) for _ in range(3)]
         wait_for(lambda: metric(server, "num_requests_running") == 0, 60, "streams are written")
         time.sleep(1)
     for reader in readers:
         with reader:
-            received = b"".join(iter(lambda: reader.recv(1 << 16), b"0\r\n\r\n"[:0]))
-            assert b"data: [DONE]" in received[-100:]
+            assert b"data: [DONE]" in everything(reader)[-100:]
 
 
 def test_clients_that_vanish(server: Server) -> None:

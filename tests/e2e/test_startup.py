@@ -41,6 +41,14 @@ def test_with_a_manifest_that_does_not_fit_the_tokenizer(copy: Path) -> None:
     assert "Traceback" not in printed
 
 
+def test_with_weights_that_are_cut_off(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    printed = reason(copy)
+    assert "model.safetensors is damaged or missing" in printed
+    assert "Traceback" not in printed
+
+
 def test_with_scores_that_are_damaged(copy: Path) -> None:
     (copy / SCORES_FILE).write_bytes(b"nothing")
     assert f"{SCORES_FILE} cannot be used" in reason(copy)

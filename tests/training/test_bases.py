@@ -54,6 +54,14 @@ def test_weights_and_outline_agree(family: str, tied: bool, tmp_path: Path) -> N
     assert load_base(half).dtype == torch.bfloat16
 
 
+def test_a_base_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    config = base_config(write_base(tmp_path / "base", FAMILIES[0]), FAMILIES[0])
+    weights = tmp_path / "base" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(BaseError, match=r"model.base .*/base': .*incomplete metadata"):
+        load_base(config)
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
