@@ -40,6 +40,10 @@ checkpoint: install ## train and calibrate the demonstration model, if it is not
 test: checkpoint ## run every test, against the real server on the demonstration model
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: soak
+soak: checkpoint ## serve mixed traffic for MINUTES=30 and check every decision, memory and handles
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
+
 .PHONY: check
 check: install ## lint, formatting and types
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from tests.e2e.server import Server
 
 KEY = "front-desk-key"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-LONG: dict[str, Any] = {"ignore_eos": True, "max_tokens": 800, "temperature": 1, "n": 8}
+LONG: dict[str, Any] = {"ignore_eos": True, "max_tokens": 950, "temperature": 1, "n": 8}
 """With the scripted model: seconds of work for the engine."""
 SAYS = {"content": "One two three four", "refusal": "No way"}
 """What the scripted model says."""

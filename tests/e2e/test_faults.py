@@ -62,11 +62,12 @@ def engine_of(server: Server) -> int:
 
 
 def started(server: Server) -> list[InFlight]:
-    """One request of each kind, once the engine works on both."""
-    busy = metric(server, "num_requests_running")
-    requests = [InFlight(server), InFlight(server, stream=True)]
-    wait_for(lambda: metric(server, "num_requests_running") > busy + LONG["n"], 20, "both run")
-    return requests
+    """One request of each kind, once the engine works on both; nothing else may run."""
+    plain = InFlight(server)
+    wait_for(lambda: metric(server, "num_requests_running") > 0, 30, "the first one runs")
+    stream = InFlight(server, stream=True)
+    wait_for(lambda: bool(stream.text), 30, "the second one runs")
+    return [plain, stream]
 
 
 def test_two_servers_share_a_checkpoint(pair: tuple[Server, Server]) -> None:
@@ -102,12 +103,14 @@ def test_sigterm_lets_requests_finish_and_takes_no_more(
     pair: tuple[Server, Server], report: Callable[[str], None]
 ) -> None:
     server = pair[1]
-    with opened(server, LONG | ANSWER | {"stream": True}):  # and never read
-        stopped_by_sigterm(server, report)
-
-
-def stopped_by_sigterm(server: Server, report: Callable[[str], None]) -> None:
     requests = started(server)
+    with opened(server, LONG | ANSWER | {"stream": True}):  # and never read
+        stopped_by_sigterm(server, requests, report)
+
+
+def stopped_by_sigterm(
+    server: Server, requests: list[InFlight], report: Callable[[str], None]
+) -> None:
     os.kill(server.process.pid, signal.SIGTERM)
     start = time.monotonic()
     wait_for(lambda: "SIGTERM: no more requests" in server.output(), 5, "the signal is noted")

@@ -1,0 +1,65 @@
+"""Memory and file handles of a server's processes over time (Linux's /proc)."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+MIB = 1 << 20
+PROC = Path("/proc")
+MAX_GROWTH_MIB = 64.0
+MAX_HANDLES = 8
+"""What may be gained behind the warm-up: an allocator's noise, and a log file or two."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All processes of a server at one moment."""
+
+    at_s: float
+    processes: int
+    resident_mib: float
+    handles: int
+
+
+def sample(group: int, at_s: float) -> Sample:
+    """Add up the processes of the process group `group`."""
+    resident, handles, processes = 0, 0, 0
+    for process in PROC.glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) != group:
+                continue
+            resident += int((process / "statm").read_text().split()[1])
+            handles += len(list((process / "fd").iterdir()))
+            processes += 1
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return Sample(at_s, processes, resident * os.sysconf("SC_PAGE_SIZE") / MIB, handles)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What was gained from the warm-up on, by a straight line through the samples."""
+
+    mib: float
+    mib_per_hour: float
+    handles: int
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "Growth":
+        """At least two samples, in their order."""
+        at = np.array([one.at_s for one in samples])
+        slope = float(np.polyfit(at - at[0], [one.resident_mib for one in samples], 1)[0])
+        handles = samples[-1].handles - samples[0].handles
+        return cls(slope * (at[-1] - at[0]), slope * 3600, handles)
+
+    def faults(self) -> list[str]:
+        """What there is too much of."""
+        found = []
+        if self.mib > MAX_GROWTH_MIB:
+            found.append(f"memory grew by {self.mib:.0f} MiB; allowed are {MAX_GROWTH_MIB:g}")
+        if self.handles > MAX_HANDLES:
+            found.append(f"{self.handles} more file handles are open; allowed are {MAX_HANDLES}")
+        return found
