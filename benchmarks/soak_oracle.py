@@ -50,7 +50,8 @@ class Oracle:
     def of(cls, checkpoint: Path, prompts: int) -> "Oracle":
         """Score the first so many of the checkpoint's test prompts."""
         manifest = Manifest.load(checkpoint)
-        policy = Policy(manifest, CalibrationScores.load(checkpoint, manifest.names))
+        calibration = CalibrationScores.load(checkpoint, manifest.names)
+        policy = Policy(manifest, {"first_token": calibration})
         records = load_records([str(checkpoint / TEST_PROMPTS)], categories=manifest.names)
         chosen = records[:: max(1, len(records) // prompts)][:prompts]
         model, tokenizer = load(checkpoint)

@@ -20,6 +20,7 @@ from vllm.outputs import RequestOutput
 from vllm.parser.abstract_parser import Parser
 from vllm.tokenizers import TokenizerLike
 
+from server import request_log
 from server.admission import Admission
 from server.annotations import Annotations
 from server.checkpoint import Checkpoint
@@ -124,6 +125,7 @@ class RefusalServingChat(OpenAIServingChat):
         return rendered
 
     def _admit(self, request: ChatRequest, raw_request: Request | None) -> None:
+        request_log.note(raw_request, request)
         with self._counting():
             self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
 

@@ -29,6 +29,9 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --content-filter-results
                          each choice also says what was filtered in Azure OpenAI's shape
   --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05)
+  --request-log FILE     write a line of JSON for each request, without its messages; - is standard
+                         output
+  --request-log-prompts  with its messages
   --max-body-mib MIB     largest body of a request; more is a 413
   --body-timeout S       seconds within which a body must arrive; else a 408
 

@@ -18,7 +18,7 @@ from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from server import bodies, drain, engine_death, hangup, keys, reasoning, routes
+from server import bodies, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
 from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
 from server.routes import PLUGIN
@@ -48,6 +48,8 @@ SAMPLE_HELP = (
     f" costs one token of the engine (default: {SCORE_SAMPLE})"
 )
 BODY_HELP = "largest body of a request, in MiB; more is a 413"
+LOG_HELP = "write a line of JSON for each request; - is standard output"
+LOG_PROMPTS_HELP = "put messages into those lines, too"
 BODY_TIMEOUT_HELP = "seconds within which a body must arrive; else a 408"
 
 logger = init_logger("vllm.demur.launch")
@@ -119,13 +121,24 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument(
         "--body-timeout", type=float, default=bodies.BODY_TIMEOUT_S, help=BODY_TIMEOUT_HELP
     )
+    ours.add_argument("--request-log", type=Path, metavar="FILE", help=LOG_HELP)
+    ours.add_argument("--request-log-prompts", action="store_true", help=LOG_PROMPTS_HELP)
     parser.set_defaults(shutdown_timeout=drain.DRAIN_S)
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")
     args.model = args.model_tag
     validate_parsed_serve_args(args)
+    _check_request_log(args.request_log)
     return args
+
+
+def _check_request_log(path: Path | None) -> None:
+    try:
+        if path is not None:
+            request_log.handler_for(path).close()
+    except OSError as error:
+        raise LaunchError(f"--request-log {path} cannot be written: {error}") from error
 
 
 def _share(text: str) -> float:
@@ -183,7 +196,8 @@ def put_gate_in(
         # Clients keep the limit that they were given: control tokens are taken out of their lists.
         args.max_logprobs += len(checkpoint.control.ids)
     args.logits_processors = [*(args.logits_processors or []), gate]
-    args.middleware = [*args.middleware, *GUARDS]
+    log = [] if args.request_log is None else [request_log.GUARD]
+    args.middleware = [*args.middleware, *GUARDS[:-1], *log, GUARDS[-1]]
     put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration
     if calibration is None:

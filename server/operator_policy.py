@@ -130,10 +130,18 @@ class OperatorPolicy:
 
         The key is looked up by its hash, so the time that it takes says nothing of other keys.
         """
-        if authorization is None or not self._by_key:
-            return self.everybody
-        own = self._by_key.get(sha256_of(authorization.partition(" ")[2]))
+        own = self._own(authorization)
         return self.everybody if own is None else own.policy
+
+    def name_of(self, authorization: str | None) -> str | None:
+        """What the operator calls the key in this `Authorization` header, if it has rules."""
+        own = self._own(authorization)
+        return None if own is None else own.name
+
+    def _own(self, authorization: str | None) -> KeyPolicy | None:
+        if authorization is None or not self._by_key:
+            return None
+        return self._by_key.get(sha256_of(authorization.partition(" ")[2]))
 
 
 class LivePolicy:

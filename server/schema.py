@@ -39,6 +39,11 @@ class ChatRequest(ChatCompletionRequest, DialFields):
             raise RuntimeError("a request went on towards the engine without being admitted")
         return self._turn
 
+    @property
+    def admitted(self) -> bool:
+        """Whether it was, and so has its turn."""
+        return self._turn is not None
+
     def begin(self, turn: Turn) -> None:
         """Note that the request was admitted."""
         self._turn = turn

@@ -16,6 +16,8 @@ from training.records import Record
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
 MODEL = "demur-demo"
+REQUESTS = "requests.jsonl"
+"""Where a server of `pair` logs its requests, beside its own log."""
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +100,12 @@ def pair(
     flags = ["--served-model-name", calls.MODEL, "--api-key", "another-key", faults.KEY]
     flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "30"]
     folders = [tmp_path_factory.mktemp("server") for _ in range(2)]
-    servers = [Server(scripted_checkpoint, folder / "log", flags) for folder in folders]
+    servers = [
+        Server(
+            scripted_checkpoint, folder / "log", [*flags, "--request-log", str(folder / REQUESTS)]
+        )
+        for folder in folders
+    ]
     try:
         for server in servers:
             server.wait_until_ready()

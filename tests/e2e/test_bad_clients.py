@@ -5,11 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.e2e.calls import ANSWER, CHAT, HELLO
+from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE
+from tests.e2e.conftest import REQUESTS
 from tests.e2e.faults import (
     HEADERS,
     KEY,
@@ -210,6 +212,31 @@ def test_everybody_at_once(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert found == [200] * 64
+
+
+def test_a_request_is_a_line_in_the_log(server: Server, http: httpx.Client) -> None:
+    answer = http.post(CHAT, json={"messages": HELLO, "temperature": 0} | REFUSE).json()
+    lines = requests_of(server)
+    (line,) = [line for line in lines if line["request_id"] == answer["id"]]
+    assert (line["status"], line["whole"], line["stream"], line["key"]) == (200, True, False, None)
+    assert line["choices"] == [{"index": 0, **answer["choices"][0]["refusal_details"]}]
+    assert line["effective_rates"] == answer["refusal_settings"]["effective_rates"]
+    assert line["requested_thresholds"] == {"safety": 0}
+    assert line["prompt_tokens"] == answer["usage"]["prompt_tokens"]
+    assert line["completion_tokens"] == answer["usage"]["completion_tokens"]
+    assert {400, 401, 408, 413} <= {line["status"] for line in lines}
+    assert any(not line["whole"] for line in lines), "of clients that went away"
+    streams = [line for line in lines if line.get("stream") and line["whole"]]
+    assert streams
+    assert all(len(line["choices"]) == LONG["n"] for line in streams)
+    assert all(line["completion_tokens"] > 0 for line in streams)
+
+
+def requests_of(server: Server) -> list[dict[str, Any]]:
+    text = server.log.with_name(REQUESTS).read_text(encoding="utf-8")
+    assert KEY not in text
+    assert HELLO[0]["content"] not in text
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_nothing_of_this_is_an_error_of_the_servers(server: Server) -> None:

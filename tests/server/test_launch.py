@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server import cli, reasoning, routes
+from server import cli, reasoning, request_log, routes
 from server.announce import banner
 from server.checkpoint import Checkpoint
 from server.launch import (
@@ -42,6 +42,7 @@ def arguments(**changes: Any) -> Namespace:
         "model": "demo",
         "served_model_name": ["demur-demo"],
         "middleware": [],
+        "request_log": None,
         "reasoning_parser": "",
         "reasoning_parser_plugin": None,
         "structured_outputs_config": Namespace(enable_in_reasoning=False),
@@ -70,6 +71,9 @@ class TestPutGateIn:
         put_gate_in(args, checkpoint, checkpoint.policy)
         assert args.middleware == ["mine.Middleware", *GUARDS]
         assert args.middleware[-1] == routes.GUARD, "it finds out whether our routes are there"
+        args = arguments(request_log=Path("-"))
+        put_gate_in(args, checkpoint, checkpoint.policy)
+        assert args.middleware == [*GUARDS[:-1], request_log.GUARD, routes.GUARD]
 
     def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
         args = arguments(reasoning_parser="qwen3")
