@@ -1,4 +1,4 @@
-"""SIGTERM: requests in flight are finished within a limit, new ones are sent elsewhere.
+"""SIGTERM and SIGINT: requests in flight are finished within a limit, new ones sent elsewhere.
 
 vLLM (0.32) finishes what is in flight (`--shutdown-timeout`), but still says that it is healthy and
 answers new requests with a 500; and it waits without a limit for clients that do not read.
@@ -6,8 +6,8 @@ answers new requests with a 500; and it waits without a limit for clients that d
 
 import asyncio
 import logging
-import os
 import signal
+import threading
 from http import HTTPStatus
 
 import uvicorn
@@ -24,18 +24,20 @@ READING_S = 3
 """For clients to read what the engine has written for them, once it has ended."""
 _PAUSE_S = 0.2
 
+_stopping = threading.Event()
+
 logger = logging.getLogger("vllm.demur.drain")
 
 
 class DrainGuard:
-    """ASGI middleware that answers 503 once SIGTERM has come, so that balancers go elsewhere."""
+    """ASGI middleware that answers 503 once a signal has come, so that balancers go elsewhere."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what comes before the signal; metrics are served to the end."""
-        if scope["type"] == "http" and _draining(scope) and scope["path"] != "/metrics":
+        if scope["type"] == "http" and stopping() and scope["path"] != "/metrics":
             message = "this server is stopping; send the request again, to another one"
             headers = {"retry-after": "1"} | CLOSE
             response = error_response(HTTPStatus.SERVICE_UNAVAILABLE, message, headers)
@@ -44,25 +46,28 @@ class DrainGuard:
         await self._app(scope, receive, send)
 
 
-def _draining(scope: Scope) -> bool:
-    return bool(getattr(scope["app"].state, "draining", False))
+def stopping() -> bool:
+    """Whether this process was asked to stop."""
+    return _stopping.is_set()
 
 
 async def prepare(state: State) -> None:
-    """Take SIGTERM over as soon as vLLM has put its own handlers in place and serves.
+    """Listen to both signals as soon as vLLM has put its own handlers in place and serves.
 
-    state: the application's; `state.draining` is set when the signal comes. Runs in the event loop
-    of the main thread.
+    state: the application's. Runs in the event loop of the main thread.
     """
     server = await _serving(state)
     server.config.timeout_graceful_shutdown = READING_S
+    # vLLM's handlers are the event loop's: it hears of signals by a file handle, whatever is here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _begin)
 
-    def begin() -> None:
-        logger.info("SIGTERM: no more requests; those in flight are finished")
-        state.draining = True
-        os.kill(os.getpid(), signal.SIGINT)  # vLLM's handler of both signals
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
+def _begin(number: int, _: object) -> None:
+    if not stopping():
+        name = signal.Signals(number).name
+        logger.info("%s: no more requests; those in flight are finished", name)
+    _stopping.set()
 
 
 async def _serving(state: State) -> uvicorn.Server:

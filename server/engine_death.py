@@ -2,6 +2,8 @@
 
 from vllm.engine.protocol import EngineClient
 
+from server import drain
+
 _engines: list[EngineClient] = []
 """Of this process; with several API servers each has its own, and vLLM's parent raises."""
 
@@ -16,6 +18,9 @@ def watch(engine: EngineClient) -> None:
 
 
 def check() -> None:
-    """Raise EngineDeathError if an engine of this process died by itself."""
-    if any(engine.errored for engine in _engines):
+    """Raise EngineDeathError if an engine of this process died by itself.
+
+    Ctrl-C in a terminal goes to the engine, too, which then is no failure.
+    """
+    if not drain.stopping() and any(engine.errored for engine in _engines):
         raise EngineDeathError("the engine died and the server with it; the log above says more")

@@ -98,7 +98,7 @@ def pair(
 ) -> Iterator[tuple[Server, Server]]:
     """Two servers that share one checkpoint folder; `test_faults.py` ends both."""
     flags = ["--served-model-name", calls.MODEL, "--api-key", "another-key", faults.KEY]
-    flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "30"]
+    flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "60"]
     folders = [tmp_path_factory.mktemp("server") for _ in range(2)]
     servers = [
         Server(

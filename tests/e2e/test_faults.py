@@ -61,11 +61,11 @@ def engine_of(server: Server) -> int:
     raise AssertionError(found.stdout)
 
 
-def started(server: Server) -> list[InFlight]:
+def started(server: Server, **fields: Any) -> list[InFlight]:
     """One request of each kind, once the engine works on both; nothing else may run."""
-    plain = InFlight(server)
+    plain = InFlight(server, **fields)
     wait_for(lambda: metric(server, "num_requests_running") > 0, 30, "the first one runs")
-    stream = InFlight(server, stream=True)
+    stream = InFlight(server, stream=True, **fields)
     wait_for(lambda: bool(stream.text), 30, "the second one runs")
     return [plain, stream]
 
@@ -103,8 +103,8 @@ def test_sigterm_lets_requests_finish_and_takes_no_more(
     pair: tuple[Server, Server], report: Callable[[str], None]
 ) -> None:
     server = pair[1]
-    requests = started(server)
-    with opened(server, LONG | ANSWER | {"stream": True}):  # and never read
+    requests = started(server, max_tokens=400)
+    with opened(server, LONG | ANSWER | {"stream": True, "max_tokens": 400}):  # and never read
         stopped_by_sigterm(server, requests, report)
 
 
@@ -117,7 +117,7 @@ def stopped_by_sigterm(
     late = httpx.post(server.url + CHAT, json={"messages": HELLO} | REFUSE, headers=HEADERS)
     health = httpx.get(f"{server.url}/health")
     plain, stream = (request.wait() for request in requests)
-    status = server.process.wait(30)
+    status = server.process.wait(90)
     took = time.monotonic() - start
     assert (late.status_code, health.status_code) == (503, 503)
     assert late.headers["retry-after"] == "1"

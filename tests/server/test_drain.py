@@ -2,38 +2,41 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from server import drain
 from server.drain import DrainGuard
 
 PROCESS = """
-import asyncio, os, signal
+import asyncio, os, signal, sys
 from types import SimpleNamespace
+import uvloop
 from starlette.datastructures import State
-from server.drain import prepare, READING_S
+from server import drain
 
-async def main():
+async def main(name):
     state, stopped = State(), asyncio.Event()
-    preparing = asyncio.create_task(prepare(state))
+    preparing = asyncio.create_task(drain.prepare(state))
     await asyncio.sleep(0)
-    for name in ("SIGINT", "SIGTERM"):  # as vLLM does, later
-        number = getattr(signal, name)
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    number = getattr(signal, name)
+    asyncio.get_running_loop().add_signal_handler(number, stopped.set)  # as vLLM does, later
     config = SimpleNamespace(timeout_graceful_shutdown=None)
     state.server = SimpleNamespace(started=True, config=config)
     await preparing
-    assert not hasattr(state, "draining")
-    assert config.timeout_graceful_shutdown == READING_S
-    os.kill(os.getpid(), signal.SIGTERM)
+    assert config.timeout_graceful_shutdown == drain.READING_S
+    assert not drain.stopping()
+    os.kill(os.getpid(), number)
     await stopped.wait()
-    assert state.draining
+    assert drain.stopping()
     print("stopped")
 
-asyncio.run(main())
+runner = uvloop.run if sys.argv[1] == "uvloop" else asyncio.run
+runner(main(sys.argv[2]))
 """
 
 
@@ -50,8 +53,11 @@ def test_nothing_is_said_before_the_signal(served: FastAPI) -> None:
     assert TestClient(served).get("/health").status_code == 200
 
 
-def test_behind_it_requests_are_sent_elsewhere(served: FastAPI) -> None:
-    served.state.draining = True
+def test_behind_it_requests_are_sent_elsewhere(
+    served: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "_stopping", threading.Event())
+    drain._stopping.set()
     client = TestClient(served)
     for path in ("/health", "/v1/chat/completions"):
         answer = client.get(path)
@@ -62,8 +68,11 @@ def test_behind_it_requests_are_sent_elsewhere(served: FastAPI) -> None:
     assert client.get("/metrics").status_code == 200
 
 
-def test_sigterm_is_noted_and_goes_on_to_the_handler_of_sigint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_signal_is_noted_and_handled_as_before(tmp_path: Path, loop: str, name: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(PROCESS)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, script, loop, name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
