@@ -235,7 +235,7 @@ def test_a_request_is_a_line_in_the_log(server: Server, http: httpx.Client) -> N
 def requests_of(server: Server) -> list[dict[str, Any]]:
     text = server.log.with_name(REQUESTS).read_text(encoding="utf-8")
     assert KEY not in text
-    assert HELLO[0]["content"] not in text
+    assert str(HELLO[0]["content"]) not in text
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -73,6 +73,6 @@ def test_behind_it_requests_are_sent_elsewhere(
 def test_a_signal_is_noted_and_handled_as_before(tmp_path: Path, loop: str, name: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(PROCESS)
-    command = [sys.executable, script, loop, name]
+    command = [sys.executable, str(script), loop, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
