@@ -162,7 +162,8 @@ def test_what_is_no_http(server: Server) -> None:
 def test_slow_readers(server: Server) -> None:
     """Streams that nobody reads hold up nobody, and are whole when they are read at last."""
     with others_are_served(server):
-        readers = [opened(server, LONG | ANSWER | {"stream": True}) for _ in range(2)]
+        body = LONG | ANSWER | {"stream": True, "max_tokens": 300}
+        readers = [opened(server, body) for _ in range(2)]
         wait_for(lambda: metric(server, "num_requests_running") == 0, 120, "streams are written")
         time.sleep(1)
     for reader in readers:
