@@ -11,7 +11,8 @@ import numpy.typing as npt
 from steering.calibration import CalibrationScores
 from steering.gate import decide_np
 from steering.manifest import Manifest
-from steering.policy import Policy, Settings
+from steering.policy import Policy
+from steering.settings import Settings
 from training.datasets.load import load_records
 from training.export import TEST_PROMPTS
 from training.loading import control_tokens, load
