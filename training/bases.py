@@ -19,7 +19,8 @@ from transformers import (
 
 from training.config import BaseConfig
 from training.family_templates import TEMPLATES
-from training.rendering import EncodingError, end_of_turn
+from training.records import Message
+from training.rendering import EncodingError, end_of_turn, render
 
 
 class BaseError(ValueError):
@@ -72,6 +73,7 @@ def load_tokenizer(config: BaseConfig) -> PreTrainedTokenizerBase:
             f"model.template {config.template!r} and model.turn_end {config.turn_end!r} do not"
             f" fit the tokenizer of {config.base!r}: {error}"
         ) from error
+    _check_generation_prompt(tokenizer, config)
     if tokenizer.pad_token is None:
         # Which token pads does not matter: it is masked, and carries no label.
         tokenizer.pad_token = tokenizer.eos_token
@@ -104,6 +106,18 @@ def _set_template(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> str
             f" {', '.join(TEMPLATES)}, or to a Jinja file"
         )
     return config.turn_end
+
+
+def _check_generation_prompt(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> None:
+    asked = (Message("user", "Hello"),)
+    # As the server tells it: what is rendered more, behind the last message.
+    closed, opened = (render(tokenizer, asked, answered=answered) for answered in (True, False))
+    if not opened.startswith(closed) or opened == closed:
+        raise BaseError(
+            f"model.template {config.template!r} adds no generation prompt behind the last message,"
+            " so the server could not tell where an answer begins: choose one of"
+            f" {', '.join(TEMPLATES)}, or a Jinja file that adds one"
+        )
 
 
 def _check_turn_end(tokenizer: PreTrainedTokenizerBase, turn_end: str) -> None:

@@ -29,6 +29,8 @@ _LLAMA3 = """\
     {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
 {%- endif %}"""
 
+# Mistral's own template writes [/INST] behind every user's turn. As a generation prompt it makes
+# the same text, and the server can tell where an answer begins.
 _MISTRAL = """\
 {{- bos_token }}
 {%- set state = namespace(system='') %}
@@ -36,14 +38,15 @@ _MISTRAL = """\
     {%- if message.role == 'system' %}
         {%- set state.system = message.content + '\\n\\n' %}
     {%- elif message.role == 'user' %}
-        {{- '[INST] ' + state.system + message.content + ' [/INST]' }}
+        {{- '[INST] ' + state.system + message.content + ' ' }}
         {%- set state.system = '' %}
     {%- elif message.role == 'assistant' %}
-        {{- message.content + eos_token }}
+        {{- '[/INST]' + message.content + eos_token }}
     {%- else %}
         {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant') }}
     {%- endif %}
-{%- endfor %}"""
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '[/INST]' }}{%- endif %}"""
 
 _GEMMA = """\
 {{- bos_token }}

@@ -14,6 +14,11 @@ from training.rendering import answer_of, render
 ASKED = (Message("system", "Be brief."), Message("user", "How old is Rome?"))
 ANSWERED = (*ASKED, Message("assistant", "Old."))
 
+OWN = (
+    "{% for m in messages %}{{ '<|im_start|>' if m.role == 'assistant' }}{{ m.content }}<|im_end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}"
+)
+
 
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
@@ -84,11 +89,35 @@ def test_bases_that_do_not_fit(
 def test_a_template_of_ones_own_says_what_ends_the_turn(turn_end: str, tmp_path: Path) -> None:
     base = write_base(tmp_path / "base", "qwen")
     template = tmp_path / "template.jinja"
-    template.write_text("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}")
+    template.write_text(OWN)
     tokenizer = load_tokenizer(
         BaseConfig(base=str(base), template=str(template), turn_end=turn_end)
     )
     assert tokenizer.eos_token == "<|im_end|>"
+
+
+def test_every_familys_generation_prompt_is_what_is_added(family: str, tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", family), family))
+    closed, opened = render(tokenizer, ASKED, answered=True), render(tokenizer, ASKED)
+    assert opened.startswith(closed)
+    assert opened != closed
+    ids, added = (tokenizer.encode(text) for text in (opened, opened.removeprefix(closed)))
+    assert ids[-len(added) :] == added
+
+
+def test_mistrals_template_writes_what_mistrals_own_does(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", "mistral"), "mistral"))
+    assert render(tokenizer, (*ANSWERED, Message("user", "So?"))) == (
+        "<s>[INST] Be brief.\n\nHow old is Rome? [/INST]Old.</s>[INST] So? [/INST]"
+    )
+
+
+def test_a_template_without_a_generation_prompt_cannot_be_served(tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}")
+    base = write_base(tmp_path / "base", "qwen")
+    with pytest.raises(BaseError, match=r"adds no generation prompt behind the last message"):
+        load_tokenizer(BaseConfig(base=str(base), template=str(template)))
 
 
 def test_a_template_of_ones_own_must_end_the_turn(tmp_path: Path) -> None:
