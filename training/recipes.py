@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from training.categories import DESCRIPTIONS, manifest_of
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
+from training.data_sources import DataSources
 from training.paper_recipes import (
     llama3_8b_derta,
     llama3_8b_refusal,
@@ -59,9 +60,27 @@ def demo_derta() -> Recipe:
     )
 
 
+def scratch() -> Recipe:
+    """A small model from nothing on data of one's own: to compare methods, in minutes.
+
+    As `demo`, for data a tenth of its size: all the words are the data's, so they are gone through
+    more often.
+    """
+    recipe = demo()
+    return recipe.model_copy(
+        update={
+            "name": "scratch",
+            "summary": "a small model from scratch on data of one's own: to compare methods",
+            "data": DataSources(),
+            "sft": recipe.sft.model_copy(update={"epochs": 8, "max_length": 128}),
+        }
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "demo": demo,
     "demo-derta": demo_derta,
+    "scratch": scratch,
     "llama3-8b-refusal": llama3_8b_refusal,
     "llama3-8b-refusal-lora": llama3_8b_refusal_lora,
     "llama3-8b-derta": llama3_8b_derta,

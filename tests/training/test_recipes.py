@@ -15,7 +15,15 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
         find("dmeo")
 
 
-PAPER = [name for name in RECIPES if not name.startswith("demo")]
+PAPER = [name for name in RECIPES if isinstance(find(name).model, BaseConfig)]
+
+
+def test_a_model_from_scratch_takes_data_of_ones_own() -> None:
+    recipe = override(find("scratch"), ["data.train=a.jsonl", "data.categories=safety"])
+    assert isinstance(recipe.data, DataSources)
+    assert recipe.data.train == ("a.jsonl",)
+    assert recipe.model == demo().model
+    assert recipe.sft.epochs > demo().sft.epochs
 
 
 @pytest.mark.parametrize("name", PAPER)
