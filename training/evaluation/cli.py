@@ -89,6 +89,10 @@ def _add_dial(group: "argparse._ArgumentGroup") -> None:
 
 def _add_judge(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--judge", choices=(TOKEN, PHRASES, MODEL), default=TOKEN)
+    group.add_argument(
+        "--phrase", action="append", default=[], metavar="TEXT",
+        help="what else a refusing sentence begins with, for --judge phrases; may be given again",
+    )  # fmt: skip
     group.add_argument("--judge-url", metavar="URL", help=f"its endpoint; key: {JUDGE_KEY}")
     group.add_argument("--judge-model", metavar="NAME", help="default: the one it serves")
     group.add_argument(
@@ -190,7 +194,7 @@ def _judge(arguments: argparse.Namespace) -> "Judge":
     if arguments.judge == TOKEN:
         return TokenJudge()
     if arguments.judge == PHRASES:
-        return PhraseJudge()
+        return PhraseJudge(arguments.phrase)
     from training.evaluation.pool import Pool
 
     pool = Pool.of(arguments.judge_url, JUDGE_KEY, arguments.concurrency)

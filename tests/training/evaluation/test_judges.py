@@ -45,6 +45,13 @@ def test_the_same_words_elsewhere_do_not(text: str) -> None:
     assert refusal_begins(text) is None
 
 
+def test_other_phrases_can_be_given() -> None:
+    replies = [Reply(None, text="Das geht NICHT, nein."), Reply(None, text="Sorry."), Reply(None)]
+    found = PhraseJudge(["das geht nicht"]).judge([PROMPT] * 3, replies)
+    assert [reply.refused for reply in found] == [True, True, False]
+    assert PhraseJudge().judge([PROMPT], replies[:1])[0].refused is False
+
+
 def test_phrases_decide_whatever_the_token_said() -> None:
     replies = [
         Reply(True, "safety", 0, "Sure."),
