@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from training.drawing import save
 from training.evaluation.attacks import AttackResult
+from training.evaluation.compare import MEASURES, Compared
 from training.evaluation.dials import SweepPoint, Turned
 from training.evaluation.measures import ALL_HARMFUL, CONTRAST, HARMFUL, Rate, Roc, Share
 from training.evaluation.report import Report, columns, heading
@@ -130,12 +131,12 @@ def transition(found: Transition) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     k = [point.tokens for point in found.at_once]
-    _band(left, k, [point.turns for point in found.at_once], "the next token refuses")
-    _band(left, k, [point.turned for point in found.at_once], "refused up to here")
+    curve(left, k, [point.turns for point in found.at_once], "the next token refuses")
+    curve(left, k, [point.turned for point in found.at_once], "refused up to here")
     left.set_xlabel("tokens of the harmful answer that are given")
     parts = [point.part for point in found.parts]
-    _band(right, parts, [point.turns for point in found.parts], "the next token refuses")
-    _band(right, parts, [point.goes_on for point in found.parts], "refused in going on")
+    curve(right, parts, [point.turns for point in found.parts], "the next token refuses")
+    curve(right, parts, [point.goes_on for point in found.parts], "refused in going on")
     right.set_xlabel("share of the harmful answer that is given")
     for axes in (left, right):
         axes.set_ylabel("share of answers")
@@ -144,7 +145,25 @@ def transition(found: Transition) -> Figure:
     return figure
 
 
-def _band(axes: Axes, at: Sequence[float], shares: Sequence[Share], label: str) -> None:
+def comparison(rows: Sequence[Compared]) -> Figure:
+    """Measures of several variants with their intervals, a panel for each measure."""
+    names = list(dict.fromkeys(row.variant for row in rows))
+    figure = Figure(figsize=(2.6 * len(MEASURES), 1 + 0.4 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(MEASURES), sharey=True)
+    for axes, measure in zip(panels, MEASURES, strict=True):
+        for row in rows:
+            if row.measure == measure and row.estimate is not None:
+                value, at = row.estimate, names.index(row.variant)
+                axes.plot([value.low, value.high], [at, at], color=TO_REFUSE)
+                axes.plot([value.value], [at], "o", color=TO_REFUSE)
+        axes.set_xlabel(measure)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def curve(axes: Axes, at: Sequence[float], shares: Sequence[Share], label: str) -> None:
     """A line of shares with their intervals."""
     kept = [(x, share) for x, share in zip(at, shares, strict=True) if share.value is not None]
     x = [place for place, _ in kept]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from steering.intervals import LEVEL
@@ -13,10 +13,12 @@ from training.evaluation.measures import (
     CONTRAST,
     HARMFUL,
     Classification,
+    Pairs,
     Rate,
     Roc,
     Share,
 )
+from training.evaluation.replies import write_replies
 from training.evaluation.target import Dial
 from training.evaluation.transition import Transition
 
@@ -43,17 +45,21 @@ class Report:
     transition: Transition | None = None
     notes: list[str] = field(default_factory=list)
     """What could not be measured, and why."""
+    replies: Pairs = ()
+    """Every prompt with what it came back with; in a file of its own."""
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write the report's JSON and Markdown into `folder`. Returns the paths."""
+    """Write the report's JSON, Markdown and replies into `folder`. Returns the paths."""
     plain, table = folder / JSON_FILE, folder / MARKDOWN_FILE
+    found = asdict(replace(report, replies=()))
+    del found["replies"]
     plain.write_text(
-        json.dumps(asdict(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         encoding="utf-8",
     )
     table.write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
-    return [plain, table]
+    return [plain, table, *([write_replies(report.replies, folder)] if report.replies else [])]
 
 
 def markdown(report: Report) -> Iterator[str]:
@@ -68,7 +74,7 @@ def markdown(report: Report) -> Iterator[str]:
     yield from (f"- note: {note}" for note in report.notes)
     yield from _refusals(report)
     yield from _curves(report)
-    yield from _matrix(report.matrix)
+    yield from matrix_table(report.matrix)
     yield from _sweep(report.sweep)
     yield from _attacks(report.attacks)
     if report.transition is not None:
@@ -90,13 +96,13 @@ def percent(share: Share | None) -> str:
 
 def _refusals(report: Report) -> Iterator[str]:
     if report.refusals:
-        yield from _table(
+        yield from markdown_table(
             "Refusal rates",
             ("prompts", "kind", "refused"),
             ((rate.label, rate.kind, shown(rate.refused)) for rate in report.refusals),
         )
     if report.classification:
-        yield from _table(
+        yield from markdown_table(
             "Precision and recall",
             ("what", "precision", "recall", "F1", "prompts"),
             (
@@ -108,7 +114,7 @@ def _refusals(report: Report) -> Iterator[str]:
 
 def _curves(report: Report) -> Iterator[str]:
     if report.roc:
-        yield from _table(
+        yield from markdown_table(
             "ROC against harmless prompts",
             ("prompts", "AUC", "interval", "harmful", "harmless"),
             (
@@ -144,10 +150,11 @@ def _cells(rates: Sequence[Rate], wanted: Sequence[tuple[str, str]]) -> list[str
     return [percent(by_column.get(column)) for column in wanted]
 
 
-def _matrix(matrix: Sequence[Turned]) -> Iterator[str]:
+def matrix_table(matrix: Sequence[Turned]) -> Iterator[str]:
+    """Lines of the steering matrix; none without it."""
     if matrix:
         wanted = columns(matrix[0].rates)
-        yield from _table(
+        yield from markdown_table(
             "Steering matrix: one category turned, refusals of all measured",
             ("turned", "threshold", *map(heading, wanted)),
             (
@@ -170,7 +177,7 @@ def _sweep(points: Sequence[SweepPoint]) -> Iterator[str]:
             scores = (score.precision, score.recall, score.f1) if score else ()
             figures = [f"{value:.3f}" for value in scores] or ["-"] * 3
             rows.append((f"{point.threshold:g}", *figures, *_cells(point.rates, wanted)))
-        yield from _table(
+        yield from markdown_table(
             "Threshold sweep: all categories at one threshold",
             ("threshold", "precision", "recall", "F1", *map(heading, wanted)),
             rows,
@@ -179,7 +186,7 @@ def _sweep(points: Sequence[SweepPoint]) -> Iterator[str]:
 
 def _attacks(attacks: Sequence[AttackResult]) -> Iterator[str]:
     if attacks:
-        yield from _table(
+        yield from markdown_table(
             "Attacks",
             ("attack", "not refused"),
             ((attack.name, shown(attack.succeeded)) for attack in attacks),
@@ -187,7 +194,7 @@ def _attacks(attacks: Sequence[AttackResult]) -> Iterator[str]:
 
 
 def _transition(transition: Transition) -> Iterator[str]:
-    yield from _table(
+    yield from markdown_table(
         f"Transition behind a harmful beginning, told by {transition.told_by}",
         ("given", "refused by the next token", "refused in going on", "median position"),
         (
@@ -202,7 +209,10 @@ def _transition(transition: Transition) -> Iterator[str]:
     )
 
 
-def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def markdown_table(
+    title: str, head: Sequence[str], rows: Iterable[Sequence[object]]
+) -> Iterator[str]:
+    """Lines of a titled table, with an empty one before it."""
     yield from ("", f"## {title}", "")
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"

@@ -68,6 +68,7 @@ def _measure(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
     prompts = [record.prompt for record in plan.records]
     replies = judge.judge(prompts, target.ask(prompts, plan.dial, "refusals"))
     report.notes.extend(failures(replies))
+    report.replies = list(zip(plan.records, replies, strict=True))
     pairs = judged(plan.records, replies)
     report.refusals = refusal_rates(pairs)
     whole = classification(pairs)

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from tests.training.conftest import exchange
 from training.evaluation.cli import main
+from training.evaluation.replies import read_replies
 from training.records import Message, Record, write_records
 
 from .conftest import Served
@@ -56,6 +57,10 @@ def test_a_server_from_one_command(
         "/all harmless": (1, 2),
     }
     check_plots(output, (*PLOTS, "attacks"))
+    replies = read_replies(output)
+    assert [record for record, _ in replies] == records
+    assert [reply.refused for _, reply in replies] == [True, False, True, False, None]
+    assert replies[0][1].scores == (0.9, 0.0)
     shown = capsys.readouterr().out
     table = (output / "results.md").read_text()
     assert table in shown
