@@ -1,0 +1,53 @@
+"""Each family of models from a base through training to the real server: one start each.
+
+The server's text is compared with that of transformers on the same checkpoint, so that weights that
+vLLM reads in another way, such as untied output embeddings, show.
+"""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.calls import ask
+from tests.e2e.server import serving
+from tests.families import base_config, write_base
+from tests.training.conftest import tiny
+from training.config import SftConfig
+from training.evaluation.checkpoint import CheckpointTarget
+from training.evaluation.target import Dial
+from training.records import Message
+from training.run import train
+
+SFT = SftConfig(epochs=6, batch_size=8, learning_rate=5e-3, max_length=96)
+MAX_TOKENS = 24
+REFUSED, ANSWERED = "steal a lamp in Oslo", "did Oslo have a lamp"
+
+
+@pytest.mark.parametrize(
+    ("family", "tied"), [("llama", True), ("mistral", False), ("qwen", True), ("gemma", False)]
+)
+def test_a_trained_family_is_served_as_transformers_runs_it(
+    family: str, tied: bool, tmp_path: Path
+) -> None:
+    base = write_base(tmp_path / "base", family, tied=tied)
+    checkpoint = tmp_path / "checkpoint"
+    recipe = tiny().model_copy(update={"model": base_config(base, family), "sft": SFT})
+    train(recipe, checkpoint)
+    target = CheckpointTarget(
+        checkpoint, dtype="float32", batch_size=2, max_tokens=MAX_TOKENS, writes=True
+    )
+    prompts = [(Message("user", text),) for text in (REFUSED, ANSWERED)]
+    refused, answered = target.ask(prompts, Dial(), "expected")
+    assert refused.category == "safety"
+    assert not answered.refused
+    assert answered.text
+    with (
+        serving(checkpoint, tmp_path, ["--dtype", "float32"]) as server,
+        httpx.Client(base_url=server.url, timeout=120) as http,
+    ):
+        for reply, text in [(refused, REFUSED), (answered, ANSWERED)]:
+            messages = [{"role": "user", "content": text}]
+            choice = ask(http, messages=messages, max_tokens=MAX_TOKENS)["choices"][0]
+            assert choice["refusal_details"]["category"] == reply.category
+            assert choice["message"]["refusal" if reply.refused else "content"] == reply.text
