@@ -1,0 +1,1 @@
+"""Measurements beside each other: of time, and of what the methods do."""
