@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from steering.calibration import load_scopes
 from steering.gate import decide_np
-from steering.manifest import MANIFEST_FILE, Manifest
-from steering.policy import Policy
+from steering.manifest import MANIFEST_FILE, Manifest, Scope
+from steering.scope_policy import ScopePolicy
 from steering.settings import Settings, SettingsError
 from training.evaluation.generation import GateSettings, generate
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.loading import control_tokens, load
 from training.rendering import prompt_ids
 from training.scoring import ScoringError, score_ids
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class CheckpointTarget:
@@ -43,7 +46,11 @@ class CheckpointTarget:
         if manifest is not None and manifest.scopes:
             self.categories = manifest.names
             self.control = control_tokens(manifest, self.tokenizer)
-            self._policy = Policy(manifest, load_scopes(folder, manifest))
+            scores = load_scopes(folder, manifest)
+            # Unlike a server's, in scopes that it was not trained for, too: baselines are measured.
+            self._policies = {
+                scope: ScopePolicy(self.categories, scores.get(scope), {}) for scope in SCOPES
+            }
 
     def ids(self, prompt: Prompt) -> list[int]:
         """Token ids up to where the answer begins."""
@@ -57,7 +64,7 @@ class CheckpointTarget:
         """[C] log-odds. Raises EvalError for a setting that this checkpoint cannot take."""
         settings = Settings(rates=dict(dial.rates), thresholds=dict(dial.thresholds))
         try:
-            return self._policy.resolve(settings, self._policy.scope(dial.scope)).thresholds
+            return self._policies[dial.scope].resolve(settings).thresholds
         except SettingsError as error:
             raise EvalError(str(error)) from error
 

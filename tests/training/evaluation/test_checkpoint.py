@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def test_a_baseline_has_no_dial(finished: Path, tmp_path: Path) -> None:
     found = target(tmp_path / "plain", writes=True)
     assert found.categories == ()
     assert found.control is None
+
+
+def test_a_scope_that_it_was_not_trained_for_is_measured_all_the_same(finished: Path) -> None:
+    assert Manifest.load(finished).scopes == ("first_token",)
+    gate = target(finished).gate(Dial(thresholds={"safety": 1}, scope="every_token"))
+    assert gate is not None
+    assert gate.every_token
+    assert gate.thresholds == (math.inf, 0.0)
 
 
 def test_raw_text_goes_without_a_template(finished: Path) -> None:
