@@ -10,7 +10,7 @@ _PAUSE_S = 0.2
 BANNER = """
 {line}
 Demur serves {model} at {url}
-{notice}Categories: {categories}. Ctrl-C stops the server.
+{notice}{playground}Categories: {categories}. Ctrl-C stops the server.
 
 Ask with curl; then again with {answer} instead of {refuse}: the same model answers.
 
@@ -49,10 +49,12 @@ def banner(args: Namespace, checkpoint: Checkpoint, host: str) -> str:
     names = checkpoint.manifest.names
     calibrated = checkpoint.policy.calibrated
     scheme = "https" if args.ssl_certfile else "http"
+    url = f"{scheme}://{host}:{args.port}"
     return BANNER.format(
         line="-" * 88,
         model=args.served_model_name[0] if args.served_model_name else args.model,
-        url=f"{scheme}://{host}:{args.port}",
+        url=url,
+        playground=f"In a browser, {url}/ has the dial to play with.\n" if args.playground else "",
         notice="".join(f"{line}\n" for line in checkpoint.manifest.notice.splitlines()),
         field="refusal_rates" if calibrated else "refusal_thresholds",
         refuse=0.95 if calibrated else 0.0,

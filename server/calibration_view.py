@@ -52,6 +52,8 @@ class CategoriesView(BaseModel):
     """Share of harmless calibration prompts that the default refuses."""
     dtype: str
     """Of the engine's weights and activations, such as `bfloat16`."""
+    notice: str
+    """What the checkpoint's makers want people to know of it; may be empty."""
 
 
 class IntervalView(BaseModel):
@@ -169,6 +171,7 @@ def categories_view(manifest: Manifest, policy: Policy, dtype: str) -> Categorie
         default_scope=policy.default_scope,
         over_refusal=steering.over_refusal,
         dtype=dtype,
+        notice=manifest.notice,
     )
 
 

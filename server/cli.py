@@ -34,6 +34,7 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --request-log-prompts  with its messages
   --max-body-mib MIB     largest body of a request; more is a 413
   --body-timeout S       seconds within which a body must arrive; else a 408
+  --no-playground        do not serve the playground, a page at /
 
 example: demur-serve checkpoints/demo --port 8000 --enforce-eager
 """

@@ -1,4 +1,4 @@
-"""API keys: with them, every route but the health check needs one.
+"""API keys: with them, every route but the health check and a static page needs one.
 
 vLLM (0.32) asks for a key under some prefixes only (`/v1` among them): `/metrics`, `/version` and
 `/openapi.json` would be open.
@@ -12,11 +12,12 @@ from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddlew
 
 from server.errors import CLOSE, error_response
 from server.operator_policy import api_keys
+from server.routes import PLAYGROUND
 
 GUARD = "server.keys.KeyGuard"
 """For vLLM's `--middleware`."""
-OPEN = frozenset({"/health"})
-"""Served without a key: load balancers and containers ask for it."""
+OPEN = frozenset({"/health", *PLAYGROUND})
+"""Served without a key: load balancers and containers ask for the one, browsers for the page."""
 
 
 class KeyGuard:

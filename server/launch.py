@@ -41,6 +41,7 @@ GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD, routes.GUARD)
 
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
+NO_PLAYGROUND_HELP = "do not serve the playground, a page at /"
 CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
 SCORE_SAMPLE = 0.05
 SAMPLE_HELP = (
@@ -124,6 +125,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument("--request-log", type=Path, metavar="FILE", help=LOG_HELP)
     ours.add_argument("--request-log-prompts", action="store_true", help=LOG_PROMPTS_HELP)
     parser.set_defaults(shutdown_timeout=drain.DRAIN_S)
+    ours.add_argument(
+        "--no-playground", dest="playground", action="store_false", help=NO_PLAYGROUND_HELP
+    )
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")

@@ -22,6 +22,7 @@ from server.checkpoint import Checkpoint
 from server.judge import Judge
 from server.metrics import Metrics
 from server.operator_policy import LivePolicy, api_keys
+from server.page import page_router
 from server.probe import prove_gate
 from server.routes import PLUGIN, prune
 from server.watch import Watch
@@ -40,6 +41,8 @@ class DemurPlugin:
         app.include_router(api.router)
         # FastAPI raises Starlette's, where a body cannot be parsed; vLLM (0.32) handles FastAPI's.
         app.exception_handler(HTTPException)(http_exception_handler)
+        if app.state.args.playground:
+            app.include_router(page_router())
         prune(app)
 
     async def init_state(

@@ -4,7 +4,7 @@ They are taken out when the routes are put together, and an allowlist in front o
 answers 404 for whatever is added later or under another name. docs/security.md has the whole list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +20,33 @@ CHAT = "/v1/chat/completions"
 MODERATIONS = "/v1/moderations"
 CATEGORIES = "/v1/refusal/categories"
 CALIBRATION = "/v1/refusal/calibration"
+_PAGE_LOADS = (
+    "answer.js",
+    "api.js",
+    "chat.js",
+    "clipboard.js",
+    "dial.js",
+    "dom.js",
+    "events.js",
+    "follow.js",
+    "harmless.js",
+    "icon.svg",
+    "key.js",
+    "latest.js",
+    "numbers.js",
+    "playground.css",
+    "playground.js",
+    "scores.js",
+    "setting.js",
+    "slider.js",
+    "snippets.js",
+)
+PLAYGROUND: Mapping[str, str] = {
+    "/": "index.html",
+    **{f"/playground/{name}": name for name in _PAGE_LOADS},
+}
+"""The playground's paths, each with its file in server/playground. They hold no secret, and a
+browser sends no key for them: the page is open, what it asks for is not."""
 ALLOWED: frozenset[tuple[str, str]] = frozenset(
     {
         ("GET", "/health"),
@@ -31,6 +58,7 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
         ("GET", CALIBRATION),
         ("POST", CHAT),
         ("POST", MODERATIONS),
+        *(("GET", path) for path in PLAYGROUND),
     }
 )
 PLUGIN = "demur"
