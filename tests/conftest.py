@@ -1,9 +1,13 @@
-"""What tests measured, shown at the end of the run."""
+"""For every test: a browser, and what tests measured, shown at the end of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A busy machine is no fault of the code under test.
 settings.register_profile("demur", deadline=None)
@@ -24,3 +28,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("measured")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium; not for longer than a module, since its event loop stays in the way."""
+    from tests.browser import launched
+
+    with launched() as running:
+        yield running

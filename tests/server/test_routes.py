@@ -45,7 +45,15 @@ class TestGuard:
             assert client.request(method, path).status_code == 200
 
     @pytest.mark.parametrize(
-        "path", ["/v1/completions", "/v1/completions/", "//v1/completions", "/docs", "/", "/ping"]
+        "path",
+        [
+            "/v1/completions",
+            "/v1/completions/",
+            "//v1/completions",
+            "/docs",
+            "/playground",
+            "/ping",
+        ],
     )
     def test_answers_404_as_openai_does_for_anything_else(self, path: str) -> None:
         with TestClient(app()) as client:
