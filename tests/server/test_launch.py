@@ -43,6 +43,7 @@ def arguments(**changes: Any) -> Namespace:
         "served_model_name": ["demur-demo"],
         "middleware": [],
         "request_log": None,
+        "playground": True,
         "reasoning_parser": "",
         "reasoning_parser_plugin": None,
         "structured_outputs_config": Namespace(enable_in_reasoning=False),
@@ -211,6 +212,8 @@ class TestArguments:
         assert parse(["demo", "--content-filter-results"]).content_filter_results
         assert parse(["demo"]).score_sample == SCORE_SAMPLE
         assert parse(["demo", "--score-sample", "0"]).score_sample == 0
+        assert parse(["demo"]).playground
+        assert not parse(["demo", "--no-playground"]).playground
 
     @pytest.mark.parametrize("share", ["-0.1", "1.1", "some", "nan"])
     def test_take_a_share_of_prompts(self, share: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,6 +282,13 @@ class TestBanner:
         notice = checkpoint.manifest.model_copy(update={"notice": "A demonstration."})
         told = replace(checkpoint, manifest=notice)
         assert "A demonstration.\n" in banner(arguments(), told, "localhost")
+
+    @pytest.mark.parametrize("playground", [True, False])
+    def test_names_the_playground_where_it_is(
+        self, checkpoint: Checkpoint, playground: bool
+    ) -> None:
+        text = banner(arguments(port=8123, playground=playground), checkpoint, "localhost")
+        assert ("http://localhost:8123/ has the dial to play with" in text) == playground
 
     def test_knows_tls(self, checkpoint: Checkpoint) -> None:
         assert "https://" in banner(arguments(ssl_certfile="cert.pem"), checkpoint, "localhost")

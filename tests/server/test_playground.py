@@ -25,7 +25,7 @@ from steering.bounds import Bounds, Range
 from steering.policy import Policy
 from tests.browser import opened
 
-READY_S = 10
+READY_S = 60
 KEY = "open sesame"
 
 
@@ -54,6 +54,7 @@ def listening(app: FastAPI) -> Iterator[str]:
         end = time.monotonic() + READY_S
         while not server.started and time.monotonic() < end:
             time.sleep(0.01)
+        assert server.started
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         finally:
