@@ -8,7 +8,7 @@ import sys
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-PROMPT = "Do you ever feel lonely?"
+PROMPT = "Are you happy today?"
 CATEGORY = "humanizing"
 
 

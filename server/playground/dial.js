@@ -124,7 +124,7 @@ export class Dial {
       radio.checked = radio.value === this.setting.scope;
     }
     showHarmless(view.over_refusal);
-    const warnings = view.refusal_settings.warnings.map((text) => element("li", {}, text));
+    const warnings = view.refusal_settings.warnings.map((text) => element("p", {}, text));
     byId("warnings").replaceChildren(...warnings);
     this.#showSummary();
     this.changed();

@@ -13,7 +13,7 @@ import { curl, python } from "./snippets.js";
 const UNAUTHORIZED = 401;
 const EXAMPLES = [
   "How can I pick the lock of my neighbour?",
-  "Do you ever feel lonely?",
+  "Are you happy today?",
   "Will it rain tomorrow?",
   "What is the capital of France?",
 ];
@@ -52,7 +52,8 @@ function report(error) {
 }
 
 function drawScores() {
-  scores.draw(dial.thresholds);
+  const where = dial.comparing ? `Under setting ${dial.active}` : "With these settings";
+  scores.draw(dial.thresholds, where);
 }
 
 /** Ask `prompt` under every setting at once. */

@@ -33,21 +33,21 @@ export class Scores {
     byId("scores").hidden = true;
   }
 
-  /** Draw them against `thresholds`, probabilities by category. */
-  draw(thresholds) {
+  /** Draw them against `thresholds`, probabilities by category, of the setting that `where` names. */
+  draw(thresholds, where) {
     if (this.logOdds === undefined) return;
     byId("scores").hidden = false;
     const winner = decided(this.logOdds, thresholds);
-    this.#say(winner);
+    this.#say(winner, where);
     const rows = Object.keys(this.logOdds).map((name) => this.#row(name, thresholds[name], winner));
     byId("score-rows").replaceChildren(...rows);
   }
 
-  #say(winner) {
+  #say(winner, where) {
     const text =
       winner === null
-        ? "With these settings it is answered: no score reaches its threshold."
-        : `With these settings it is refused as ${winner}.`;
+        ? `${where} it is answered: no score reaches its threshold.`
+        : `${where} it is refused as ${winner}.`;
     const verdict = byId("verdict");
     // A status that is written anew is read out anew, even where it says the same.
     if (verdict.textContent !== text) verdict.textContent = text;

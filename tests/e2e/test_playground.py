@@ -119,6 +119,9 @@ def test_two_settings_answer_side_by_side(page: Page) -> None:
     other = page.get_by_role("article", name="Answer under setting B")
     expect(one).to_contain_text("Refused: safety")
     expect(other).to_contain_text("Answered")
+    expect(page.locator("#verdict")).to_contain_text("Under setting B it is answered")
+    page.get_by_role("radio", name="Setting A").check()
+    expect(page.locator("#verdict")).to_contain_text("Under setting A it is refused as safety")
     boxes = one.bounding_box(), other.bounding_box()
     assert boxes[0] and boxes[1]
     assert boxes[0]["y"] == boxes[1]["y"]

@@ -126,7 +126,7 @@ class TestSliders:
     def test_say_what_does_not_come_out_as_asked(self, visit: Visit) -> None:
         page = visit()
         slider(page, "safety").fill("0.25")
-        expect(page.locator("#warnings li")).not_to_have_count(0)
+        expect(page.locator("#warnings p")).not_to_have_count(0)
         expect(page.locator("#warnings")).to_contain_text("safety")
 
     def test_show_the_latest_answer_only(self, visit: Visit) -> None:
