@@ -36,7 +36,9 @@ def application(checkpoint: Checkpoint, policy: Policy, keys: list[str]) -> Fast
     app.add_api_route("/v1/models", lambda: {"data": [{"id": "tiny"}]})
     DemurPlugin().attach_router(app)
     operator = Namespace(current=OperatorPolicy(policy))
-    app.state.openai_serving_chat = Namespace(checkpoint=checkpoint, operator=operator)
+    app.state.openai_serving_chat = Namespace(
+        checkpoint=checkpoint, operator=operator, model_config=Namespace(dtype="torch.float32")
+    )
     if keys:
         app.add_middleware(AuthenticationMiddleware, tokens=keys)
     app.add_middleware(RouteGuard)
