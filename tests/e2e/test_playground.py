@@ -242,3 +242,16 @@ def test_it_follows_the_systems_colours(page: Page) -> None:
     light = background()
     page.emulate_media(color_scheme="dark")
     assert background() != light
+
+
+def test_a_refusal_inside_an_answer_stands_behind_its_beginning(
+    scripted_server: Server, browser: Browser
+) -> None:
+    with opened(browser) as page:
+        visit(page, scripted_server)
+        page.get_by_role("radio", name="Anywhere in it").check()
+        expect(page.locator("#dial-summary")).to_have_text("every token")
+        ask(page, "Hello")
+        answer = answers(page, 1).first
+        expect(answer).to_contain_text("Refused: safety, after 2 tokens")
+        expect(answer.locator(".text")).to_have_text(["One two", "No way"])
