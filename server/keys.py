@@ -1,4 +1,4 @@
-"""API keys: with them, every route but the health check and a static page needs one.
+"""API keys: with them, every route but the health check and the playground's files needs one.
 
 vLLM (0.32) asks for a key under some prefixes only (`/v1` among them): `/metrics`, `/version` and
 `/openapi.json` would be open.

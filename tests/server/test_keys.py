@@ -7,7 +7,16 @@ from fastapi.testclient import TestClient
 from server.keys import KeyGuard
 
 KEY = "kiosk-key"
-PATHS = ("/", "/health", "/metrics", "/openapi.json", "/v1/models", "/elsewhere", "/health/more")
+OPEN = ("/", "/health", "/playground/playground.js")
+PATHS = (
+    *OPEN,
+    "/metrics",
+    "/playground/",
+    "/openapi.json",
+    "/v1/models",
+    "/elsewhere",
+    "/health/more",
+)
 
 
 def client(*keys: str, root_path: str = "") -> TestClient:
@@ -20,9 +29,9 @@ def client(*keys: str, root_path: str = "") -> TestClient:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_route_but_the_health_check_needs_a_key(path: str) -> None:
+def test_every_route_but_the_health_check_and_the_page_needs_a_key(path: str) -> None:
     asked = client("another", KEY)
-    assert asked.get(path).status_code == (200 if path == "/health" else 401)
+    assert asked.get(path).status_code == (200 if path in OPEN else 401)
     assert asked.get(path, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
 
 

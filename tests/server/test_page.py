@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
 
+from server.keys import KeyGuard
 from server.page import FOLDER
 from server.plugin import DemurPlugin
 from server.routes import CATEGORIES, PLAYGROUND, RouteGuard
@@ -20,9 +20,9 @@ TEXT_CONTRAST, CONTROL_CONTRAST = 4.5, 3.0
 
 def served(*, playground: bool = True) -> FastAPI:
     app = FastAPI()
-    app.state.args = Namespace(playground=playground)
+    app.state.args = Namespace(playground=playground, api_key=["secret"], log_error_stack=False)
     DemurPlugin().attach_router(app)
-    app.add_middleware(AuthenticationMiddleware, tokens=["secret"])
+    app.add_middleware(KeyGuard)
     app.add_middleware(RouteGuard)
     return app
 

@@ -15,9 +15,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Locator, Page, Route, expect
-from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
 
 from server.checkpoint import Checkpoint
+from server.keys import KeyGuard
 from server.operator_policy import OperatorPolicy
 from server.plugin import DemurPlugin
 from server.routes import CHAT, RouteGuard
@@ -32,15 +32,14 @@ KEY = "open sesame"
 def application(checkpoint: Checkpoint, policy: Policy, keys: list[str]) -> FastAPI:
     """Our routes and the page, with vLLM's list of models in front of no engine."""
     app = FastAPI()
-    app.state.args = Namespace(playground=True)
+    app.state.args = Namespace(playground=True, api_key=keys, log_error_stack=False)
     app.add_api_route("/v1/models", lambda: {"data": [{"id": "tiny"}]})
     DemurPlugin().attach_router(app)
     operator = Namespace(current=OperatorPolicy(policy))
     app.state.openai_serving_chat = Namespace(
         checkpoint=checkpoint, operator=operator, model_config=Namespace(dtype="torch.float32")
     )
-    if keys:
-        app.add_middleware(AuthenticationMiddleware, tokens=keys)
+    app.add_middleware(KeyGuard)
     app.add_middleware(RouteGuard)
     return app
 
