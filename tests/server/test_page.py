@@ -112,7 +112,7 @@ class TestWhoGetsIt:
 def colours(scheme: int) -> dict[str, str]:
     """The palette by name, as #rrggbb; scheme: 0 for light, 1 for dark."""
     found = re.findall(
-        r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", (FOLDER / "playground.css").read_text()
+        r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", (FOLDER / "base.css").read_text()
     )
     return {name: pair[scheme] for name, *pair in found}
 
