@@ -13,6 +13,7 @@ import httpx
 import hypothesis
 import hypothesis.strategies as st
 
+from server.dial_fields import DialFields
 from server.schema import ChatRequest
 from tests.e2e.calls import CHAT, HELLO, MODEL, REFUSE
 from tests.e2e.server import Server
@@ -20,10 +21,16 @@ from tests.e2e.test_attacks import held
 
 SEED = int(os.environ.get("DEMUR_TEST_SEED") or int.from_bytes(os.urandom(4), "big"))
 SCHEMA: dict[str, Any] = ChatRequest.model_json_schema()
-OURS = {"messages", "model", "stream", *REFUSE, "refusal_rates"}
+OURS = {"messages", "model", "stream", "dry_run", *DialFields.model_fields}
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
 )
