@@ -78,7 +78,7 @@ def serve(arguments: Sequence[str]) -> None:
     put_gate_in(args, checkpoint, default, gate)
     name_plugin()
     configure_logging_from_args(args)
-    do_without_a_compiler()
+    compile_nothing_in_vain(eager=args.enforce_eager)
     logger.info(
         "%s: categories %s; %s; gate %s",
         checkpoint.path,
@@ -90,16 +90,22 @@ def serve(arguments: Sequence[str]) -> None:
     engine_death.check()
 
 
-def do_without_a_compiler() -> None:
-    """Keep vLLM (0.32) on a CPU from compiling what ranks logprobs, where nothing can compile it.
+def compile_nothing_in_vain(*, eager: bool) -> None:
+    """Keep vLLM (0.32) on a CPU from compiling what ranks logprobs, where nothing else is compiled.
 
-    It does so even with --enforce-eager, and the first request for logprobs would end the engine.
+    eager: whether --enforce-eager was given. vLLM compiles this even then, which holds up every
+    request for ten seconds or more; without a compiler, it would end the engine.
     """
+    if not current_platform.is_cpu():
+        return
     compiler = os.environ.get("CXX", "g++")
-    if not current_platform.is_cpu() or shutil.which(compiler) is not None:
+    if eager:
+        logger.info("--enforce-eager: nothing is compiled")
+    elif shutil.which(compiler) is None:
+        logger.info("There is no C++ compiler (%s): nothing is compiled", compiler)
+    else:
         return
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    logger.info("There is no C++ compiler (%s): nothing is compiled", compiler)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

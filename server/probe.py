@@ -70,6 +70,8 @@ async def _tokens(engine: EngineClient, thresholds: list[float], rank: int | Non
     params = SamplingParams(
         max_tokens=3,
         temperature=0,
+        # vLLM (0.32) compiles what ranks them at the first request that asks: no client's, then.
+        logprobs=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
         extra_args=RowSettings(tuple(thresholds)).to_extra_args(),
     )

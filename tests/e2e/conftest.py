@@ -1,5 +1,6 @@
 """One checkpoint and one server for every test here."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,13 +99,18 @@ def pair(
 ) -> Iterator[tuple[Server, Server]]:
     """Two servers that share one checkpoint folder; `test_faults.py` ends both."""
     flags = ["--served-model-name", calls.MODEL, "--api-key", "another-key", faults.KEY]
-    flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "60"]
+    flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "120"]
     folders = [tmp_path_factory.mktemp("server") for _ in range(2)]
+    cores = sorted(os.sched_getaffinity(0))
     servers = [
         Server(
-            scripted_checkpoint, folder / "log", [*flags, "--request-log", str(folder / REQUESTS)]
+            scripted_checkpoint,
+            folder / "log",
+            [*flags, "--request-log", str(folder / REQUESTS)],
+            # vLLM would pin both workers to the same core, where one spins and the other starves.
+            {"VLLM_CPU_OMP_THREADS_BIND": str(core)},
         )
-        for folder in folders
+        for folder, core in zip(folders, (cores[0], cores[-1]), strict=True)
     ]
     try:
         for server in servers:

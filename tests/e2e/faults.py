@@ -16,7 +16,7 @@ from tests.e2e.server import Server
 KEY = "front-desk-key"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 LONG: dict[str, Any] = {"ignore_eos": True, "max_tokens": 950, "temperature": 1, "n": 8}
-"""With the scripted model: seconds of work for the engine."""
+"""With the scripted model: seconds of work for the server."""
 SAYS = {"content": "One two three four", "refusal": "No way"}
 """What the scripted model says."""
 PAUSE_S = 0.02
@@ -71,7 +71,7 @@ def others_are_served(server: Server) -> Iterator[None]:
     """Somebody else's requests are answered rightly and in time while the block runs."""
     with Bystander(server) as bystander:
         yield
-    assert bystander.wrong == []
+    assert bystander.wrong == [], server.output()[-4000:]
     assert bystander.slowest_s < IN_TIME_S
 
 

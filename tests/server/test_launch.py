@@ -18,7 +18,7 @@ from server.launch import (
     GUARDS,
     SCORE_SAMPLE,
     LaunchError,
-    do_without_a_compiler,
+    compile_nothing_in_vain,
     gate_for,
     load_checkpoint,
     name_plugin,
@@ -294,13 +294,16 @@ class TestBanner:
         assert "https://" in banner(arguments(ssl_certfile="cert.pem"), checkpoint, "localhost")
 
 
-class TestWithoutACompiler:
-    @pytest.mark.parametrize(("compiler", "expected"), [("no-such-compiler", "1"), ("sh", None)])
-    def test_nothing_is_compiled(
-        self, monkeypatch: pytest.MonkeyPatch, compiler: str, expected: str | None
+class TestCompiling:
+    @pytest.mark.parametrize(
+        ("compiler", "eager", "expected"),
+        [("no-such-compiler", False, "1"), ("sh", True, "1"), ("sh", False, None)],
+    )
+    def test_nothing_is_compiled_in_vain(
+        self, monkeypatch: pytest.MonkeyPatch, compiler: str, eager: bool, expected: str | None
     ) -> None:
         monkeypatch.setenv("CXX", compiler)
         monkeypatch.setenv("TORCHDYNAMO_DISABLE", "set, so that its removal is undone")
         monkeypatch.delenv("TORCHDYNAMO_DISABLE")
-        do_without_a_compiler()
+        compile_nothing_in_vain(eager=eager)
         assert os.environ.get("TORCHDYNAMO_DISABLE") == expected

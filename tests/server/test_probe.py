@@ -34,6 +34,7 @@ class Engine:
         self, _prompt: Any, params: Any, _name: str, *, data_parallel_rank: int | None
     ) -> AsyncIterator[Any]:
         self.ranks.append(data_parallel_rank)
+        assert params.logprobs is not None, "what ranks them is compiled before clients come"
         settings = RowSettings.from_extra_args(params.extra_args)
         self.seen.append(None if settings is None else list(settings.thresholds))
         yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=self.write(self.seen[-1]))])
