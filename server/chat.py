@@ -20,7 +20,7 @@ from vllm.outputs import RequestOutput
 from vllm.parser.abstract_parser import Parser
 from vllm.tokenizers import TokenizerLike
 
-from server import request_log
+from server import request_log, traces
 from server.admission import Admission
 from server.annotations import Annotations
 from server.checkpoint import Checkpoint
@@ -97,6 +97,8 @@ class RefusalServingChat(OpenAIServingChat):
         self._admit(request, raw_request)
         if request.dry_run:
             return await self._dry_run(request)
+        if await self.engine_client.is_tracing_enabled():
+            request.turn.trace = traces.begin(raw_request)
         return await super().create_chat_completion(request, raw_request)
 
     async def judge_request(
@@ -261,6 +263,8 @@ class RefusalServingChat(OpenAIServingChat):
                 yield output
         finally:
             self.metrics.decided(turn.choices, turn.scope)
+            if turn.trace is not None:
+                traces.end(turn.trace, turn, self.annotations.names)
 
     def _with_decisions(self, event: str, request: ChatRequest, *, first: bool) -> tuple[str, int]:
         """One event with what is still to be told, and how many choices it opens."""

@@ -1,6 +1,6 @@
 """One request's way through the gate: its settings, and what came of each choice."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vllm.logprobs import LogprobsOnePosition
@@ -75,6 +75,14 @@ class Choice:
         )
 
 
+@dataclass(frozen=True)
+class Trace:
+    """Where the span of a request begins and belongs, if the operator has it traced."""
+
+    started_ns: int
+    headers: Mapping[str, str]
+
+
 @dataclass
 class Turn:
     """Per-request state. Admission makes it; the engine's outputs fill `choices`."""
@@ -89,6 +97,7 @@ class Turn:
     """[C] score of every category at the first position, if the client asked for them."""
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
+    trace: Trace | None = None
     _parsers: int = 0
 
     @property

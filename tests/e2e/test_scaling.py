@@ -10,21 +10,30 @@ import httpx
 import pytest
 
 from tests.e2e import scripted
-from tests.e2e.calls import ANSWER, EVERY, MODEL, REFUSE, ask, pieces, streamed
+from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
+from tests.e2e.collector import Collector, attributes, collecting
 from tests.e2e.server import Server, serving
 
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[Collector]:
+    with collecting() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("reasoning")
     scripted.build(folder / "checkpoint", respond_with="<think>")
     flags = ["--served-model-name", MODEL, "--tensor-parallel-size", "2", "--mirror-refusals"]
     flags += ["--reasoning-parser", "deepseek_r1", "--no-enable-prefix-caching"]
     flags += ["--content-filter-results", "--score-sample", "1"]
+    flags += ["--otlp-traces-endpoint", collector.url]
     # A core for each worker; and a list of plugins that leaves ours out.
     environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_PLUGINS": "another"}
+    environment |= collector.environment
     with serving(folder / "checkpoint", folder, flags, environment) as running:
         yield running
 
@@ -107,3 +116,23 @@ def test_metrics_count_decisions_rejections_and_scores(http: httpx.Client) -> No
     after = [counted(http, name) for name in (*names, seen)]
     assert [now - then for now, then in zip(after, before, strict=True)] == [3, 1, 2]
     assert counted(http, "demur_score_failures_total") == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_decision_is_a_span_of_the_clients_trace(
+    http: httpx.Client, collector: Collector, *, stream: bool
+) -> None:
+    trace_id, parent = f"{7 + stream:032x}", f"{5:016x}"
+    headers = {"traceparent": f"00-{trace_id}-{parent}-01"}
+    fields = {"messages": HELLO, "temperature": 1, "n": 2, "stream": stream}
+    assert http.post(CHAT, json=fields | REFUSE, headers=headers).status_code == 200
+    spans = collector.spans(trace_id)
+    assert spans.keys() == {"llm_request", "refusal_decision"}
+    decision = spans["refusal_decision"]
+    assert decision.parent_span_id.hex() == parent
+    found = attributes(decision)
+    assert found["demur.refused"] is True
+    assert found["demur.categories"] == ["safety", "safety"]
+    assert found["demur.positions"] == [0, 0]
+    assert found["demur.scope"] == "first_token"
+    assert found["demur.threshold.safety"] == float("-inf")
