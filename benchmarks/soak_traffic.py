@@ -138,9 +138,10 @@ class Client:
         if self._chance.random() < 0.5:
             with_limit = httpx.Timeout(TIMEOUT_S, read=self._chance.uniform(0.001, 0.1))
             try:
-                await http.post(CHAT, json=body, timeout=with_limit)
+                answer = await http.post(CHAT, json=body, timeout=with_limit)
+                self._noted(answer.status_code, 200, body)
             except httpx.ReadTimeout:
-                return
+                pass
             return
         pieces = self._chance.randrange(4)
         async with http.stream("POST", CHAT, json=body | {"stream": True}) as answer:

@@ -20,6 +20,8 @@ from steering.settings import SettingsError
 MAX_TEMPERATURE = 2.0
 THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
 """Variables of chat templates that switch a model's reasoning on and off."""
+VARIABLES = THINKING_KWARGS | {"reasoning_effort"}
+"""Variables of chat templates that a request may set."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Admission:
         tokenizer: TokenizerLike,
         limits: Limits,
         chat_template: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        """template_kwargs: the operator's variables of the chat template, for every request."""
         self._checkpoint = checkpoint
         self._tokenizer = tokenizer
         self._limits = limits
-        self._prompt = PromptCheck(tokenizer, checkpoint.control, chat_template)
+        self._prompt = PromptCheck(
+            tokenizer, checkpoint.control, chat_template, template_kwargs or {}
+        )
         self._markers = tuple(
             dict.fromkeys([*checkpoint.manifest.tokens, *tokenizer.all_special_tokens])
         )
@@ -74,9 +80,10 @@ class Admission:
         bias = bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
         request.begin(Turn(steering, self._checkpoint.control, scope, bias))
 
-    def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any] | None) -> None:
-        """Check a rendered prompt; raises VLLMValidationError."""
-        self._prompt.check(token_ids, kwargs or {})
+    def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any]) -> None:
+        """Check a prompt that was rendered with `kwargs`; raises VLLMValidationError."""
+        own = {name: value for name, value in kwargs.items() if name in VARIABLES}
+        self._prompt.check(token_ids, own)
 
     def _check_grammar(self, request: ChatRequest, scope: Scope) -> None:
         constrained = _constrained(request)
@@ -97,12 +104,14 @@ class Admission:
         if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:
             _refuse("temperature", f"must be between 0 and 2, not {request.temperature}")
         self._check_logprobs(request.top_logprobs or 0)
-        unknown = (request.chat_template_kwargs or {}).keys() - THINKING_KWARGS
-        if unknown:
-            _refuse(
-                "chat_template_kwargs",
-                f"may hold {' and '.join(sorted(THINKING_KWARGS))}, not {sorted(unknown)[0]!r}",
-            )
+        for name, value in (request.chat_template_kwargs or {}).items():
+            if name not in THINKING_KWARGS:
+                _refuse(
+                    "chat_template_kwargs",
+                    f"may hold {' and '.join(sorted(THINKING_KWARGS))}, not {name!r}",
+                )
+            if not isinstance(value, bool):
+                _refuse(f"chat_template_kwargs.{name}", "must be true or false")
 
     def _check_logprobs(self, asked: int) -> None:
         if self._limits.max_logprobs == -1:
@@ -143,7 +152,7 @@ def _check_texts(
     sources = (("messages", request.messages), ("tools", request.tools))
     for field, value in (*sources, ("documents", request.documents)):
         for path, text in _texts(value, field):
-            spelled = (text, normal(text))
+            spelled = {text, normal(text)}
             for marker in markers:
                 if any(marker in spelling for spelling in spelled):
                     _refuse(

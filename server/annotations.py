@@ -1,5 +1,6 @@
 """What a response says about the gate, beside OpenAI's own fields."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,23 +19,26 @@ class Annotations:
 
     def of_choice(self, choice: Choice, turn: Turn) -> dict[str, Any]:
         """What was decided for one choice, by field."""
-        category = None if choice.category is None else self.names[choice.category]
-        details = RefusalDetails(
-            refused=choice.refused,
-            category=category,
-            position=choice.position if choice.refused else None,
-        )
-        shown = details.model_dump(exclude={"scores", "log_odds"})
-        if turn.log_odds is not None:
-            shown["scores"] = probabilities(self.names, turn.log_odds)
-            shown["log_odds"] = dict(zip(self.names, turn.log_odds, strict=True))
-        found = {"refusal_details": shown}
+        details = self.details(choice, turn.log_odds)
+        found = {"refusal_details": details}
         if self.content_filter:
             found["content_filter_results"] = {
-                name: {"filtered": name == category, "detected": name == category}
+                name: dict.fromkeys(("filtered", "detected"), name == details["category"])
                 for name in self.names
             }
         return found
+
+    def details(self, choice: Choice, log_odds: Sequence[float] | None = None) -> dict[str, Any]:
+        """`RefusalDetails` of one choice, as JSON has it; log_odds: [C], where asked for."""
+        details = RefusalDetails(
+            refused=choice.refused,
+            category=None if choice.category is None else self.names[choice.category],
+            position=choice.position if choice.refused else None,
+        )
+        if log_odds is not None:
+            details.scores = probabilities(self.names, log_odds)
+            details.log_odds = dict(zip(self.names, log_odds, strict=True))
+        return details.model_dump(exclude_unset=True)
 
     def of_request(self, request: ChatRequest) -> RefusalSettings:
         """What the request's settings came to."""

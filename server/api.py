@@ -32,7 +32,13 @@ async def create_chat_completion(request: ChatRequest, raw_request: Request) -> 
     return await api_router.create_chat_completion(request, raw_request)
 
 
-@router.post(MODERATIONS, dependencies=_IS_JSON, response_model=ModerationResponse)
+@router.post(
+    MODERATIONS,
+    dependencies=_IS_JSON,
+    # Not `response_model`: there is no response for a client that has gone.
+    response_model=None,
+    responses={200: {"model": ModerationResponse}},
+)
 @with_cancellation  # type: ignore[untyped-decorator]
 async def create_moderation(request: ModerationRequest, raw_request: Request) -> Response:
     """OpenAI's moderations, by this model's categories."""

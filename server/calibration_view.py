@@ -131,9 +131,9 @@ class CalibrationQuery(BaseModel):
                 continue
             try:
                 fields[name] = json.loads(text)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise VLLMValidationError(
-                    f'{name} must be JSON, such as {{"safety": 0.9}}, not {text!r}: {error}',
+                    f'{name} must be JSON, such as {{"safety": 0.9}}, not {text[:80]!r}: {error}',
                     parameter=name,
                 ) from error
         try:
@@ -193,7 +193,9 @@ async def calibration_view(policy: Policy, query: CalibrationQuery) -> Calibrati
     curves = None
     if query.curves:
         # Tens of milliseconds that other requests need not wait for.
-        curves = await asyncio.to_thread(_curves, solver, joint.rates, joint.thresholds)
+        curves = await asyncio.to_thread(
+            _curves, solver, joint.rates, joint.thresholds, joint.prompts
+        )
     return CalibrationView(
         refusal_settings=settings,
         calibrated=True,
@@ -232,11 +234,13 @@ _Curves = tuple[list[PointView] | None, ...]
 
 @lru_cache(maxsize=_CURVES)
 def _curves(
-    solver: JointSolver, rates: tuple[float | None, ...], thresholds: tuple[float, ...]
+    solver: JointSolver,
+    rates: tuple[float | None, ...],
+    thresholds: tuple[float, ...],
+    prompts: tuple[int, ...],
 ) -> _Curves:
     """[C] the curve of every category that has calibration prompts."""
     rest = Asked(rates, thresholds)
-    prompts = solver.solve(rest).prompts
     return tuple(
         _curve(solver, category, rest) if count else None for category, count in enumerate(prompts)
     )

@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Self
 
 from fastapi import Request
@@ -94,18 +93,21 @@ class RefusalServingChat(OpenAIServingChat):
 
         Raises VLLMValidationError (a 400) if the request is not admitted.
         """
-        self._admit(request, raw_request)
+        request_log.note(raw_request, request)
+        self.admit(request, raw_request)
         if request.dry_run:
             return await self._dry_run(request)
         if await self.engine_client.is_tracing_enabled():
             request.turn.trace = traces.begin(raw_request)
         return await super().create_chat_completion(request, raw_request)
 
-    async def judge_request(
-        self, request: ChatRequest, raw_request: Request | None
-    ) -> Judgement | ErrorResponse:
-        """Admit a request, and what the gate would decide at its answer's first position."""
-        self._admit(request, raw_request)
+    def admit(self, request: ChatRequest, raw_request: Request | None) -> None:
+        """Check a request under its client's policy; raises VLLMValidationError."""
+        with self._counting():
+            self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
+
+    async def judge_request(self, request: ChatRequest) -> Judgement | ErrorResponse:
+        """What the gate would decide at the first position of an admitted request's answer."""
         rendered = await self._rendered(request)
         if isinstance(rendered, ErrorResponse):
             return rendered
@@ -121,15 +123,10 @@ class RefusalServingChat(OpenAIServingChat):
             judgement = await self._judge(request, rendered)
             turn.log_odds = judgement.log_odds
             if drawn:
-                await self.watch.add(judgement, turn.steering)
+                self.watch.look(judgement, turn)
         elif drawn:
-            self.watch.look(partial(self._judge, request, rendered, scores=True), turn.steering)
+            self.watch.look(self._judge(request, rendered, scores=True), turn)
         return rendered
-
-    def _admit(self, request: ChatRequest, raw_request: Request | None) -> None:
-        request_log.note(raw_request, request)
-        with self._counting():
-            self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -141,14 +138,20 @@ class RefusalServingChat(OpenAIServingChat):
             raise
 
     async def _rendered(self, request: ChatRequest) -> Any:
-        rendered = await super().render_chat_request(request)
-        if isinstance(rendered, ErrorResponse):
-            return rendered
+        kwargs = self._effective_chat_template_kwargs(request)
         with self._counting():
+            rendered = await super().render_chat_request(request)
+            if isinstance(rendered, ErrorResponse):
+                return rendered
             for engine_input in rendered[1]:
                 token_ids = self._extract_prompt_components(engine_input).token_ids
-                self.admission.check_prompt(token_ids or [], request.chat_template_kwargs)
+                self.admission.check_prompt(token_ids or [], kwargs)
         return rendered
+
+    def model_name(self, request: ChatRequest) -> str:
+        """What answers call the model that was asked for."""
+        lora_request = self._maybe_get_adapters(request, supports_default_mm_loras=True)
+        return self.models.model_name(lora_request)
 
     async def _judge(
         self, request: ChatRequest, rendered: Any, *, scores: bool | None = None
@@ -169,16 +172,19 @@ class RefusalServingChat(OpenAIServingChat):
         judgement = await self._judge(request, rendered)
         turn = request.turn
         turn.log_odds = judgement.log_odds
+        turn.choices = {
+            index: Choice(category=judgement.category) for index in range(request.n or 1)
+        }
         choices = []
-        for index in range(request.n or 1):
+        for index, decided in turn.choices.items():
             choice = ChatCompletionResponseChoice(
                 index=index, message=ChatMessage(role=self.response_role), finish_reason="stop"
             )
-            self._annotate(choice, Choice(category=judgement.category), turn)
+            self._annotate(choice, decided, turn)
             choices.append(choice)
         prompt = self._extract_prompt_len(rendered[1][0])
         response = ChatCompletionResponse(
-            model=self.models.model_name(None),
+            model=self.model_name(request),
             choices=choices,
             usage=UsageInfo(prompt_tokens=prompt, completion_tokens=0, total_tokens=prompt),
         )
@@ -243,12 +249,12 @@ class RefusalServingChat(OpenAIServingChat):
         turn = request.turn
         turn.restart_parsers()
         clean = self._clean(result_generator, turn)
-        openings = request.n or 1
+        count = openings = request.n or 1
         async for event in super().chat_completion_stream_generator(
             request, clean, *args, **kwargs
         ):
             if openings or turn.unannounced() or turn.any_refused():
-                event, opened = self._with_decisions(event, request, first=openings == request.n)
+                event, opened = self._with_decisions(event, request, first=openings == count)
                 openings -= opened
             yield event
 

@@ -30,9 +30,10 @@ class Checkpoint:
     """Without an operator's bounds."""
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, *, verified: bool = False) -> Self:
         """Read and verify the checkpoint in the folder `path`.
 
+        verified: whether this was done before, so that its weights need not be read again.
         Raises ManifestError, DamagedError, TokenizerMismatchError, CalibrationError or
         FingerprintError, each with the file and the remedy.
         """
@@ -42,10 +43,11 @@ class Checkpoint:
                 f"{path / MANIFEST_FILE} names no scope: the checkpoint was trained without control"
                 " tokens, so nothing steers its refusals. Train it with methods.tokens=category."
             )
-        check_intact(path)
+        if not verified:
+            check_intact(path)
         control = resolve(manifest, get_tokenizer(str(path)))
         scores = load_scopes(path, manifest)
-        if scores:
+        if scores and not verified:
             verify(path, manifest)
         return cls(path, manifest, control, scores, Policy(manifest, scores))
 

@@ -15,6 +15,7 @@ from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import CLOSE, error_response
+from server.routes import path_of
 
 GUARD = "server.drain.DrainGuard"
 """For vLLM's `--middleware`."""
@@ -37,7 +38,7 @@ class DrainGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what comes before the signal; metrics are served to the end."""
-        if scope["type"] == "http" and stopping() and scope["path"] != "/metrics":
+        if scope["type"] == "http" and stopping() and path_of(scope) != "/metrics":
             message = "this server is stopping; send the request again, to another one"
             headers = {"retry-after": "1"} | CLOSE
             response = error_response(HTTPStatus.SERVICE_UNAVAILABLE, message, headers)

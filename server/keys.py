@@ -12,7 +12,7 @@ from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddlew
 
 from server.errors import CLOSE, error_response
 from server.operator_policy import api_keys
-from server.routes import PLAYGROUND
+from server.routes import PLAYGROUND, path_of
 
 GUARD = "server.keys.KeyGuard"
 """For vLLM's `--middleware`."""
@@ -33,7 +33,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what has a key or needs none."""
-        if scope["type"] != "http" or scope["method"] == "OPTIONS" or self._is_open(scope):
+        if scope["type"] != "http" or scope["method"] == "OPTIONS" or path_of(scope) in OPEN:
             await self._app(scope, receive, send)
             return
         if self._verifier is None:
@@ -45,7 +45,3 @@ class KeyGuard:
         needed = {"www-authenticate": "Bearer"} | CLOSE
         message = "no API key of this server's in the header: Authorization: Bearer KEY"
         await error_response(HTTPStatus.UNAUTHORIZED, message, needed)(scope, receive, send)
-
-    def _is_open(self, scope: Scope) -> bool:
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        return path in OPEN

@@ -1,6 +1,7 @@
 """Start vLLM's server with the gate in its engine and our routes in its front end."""
 
 import argparse
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from vllm.platforms import current_platform
 from vllm.triton_utils import HAS_TRITON
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.utils.torch_utils import STR_DTYPE_TO_TORCH_DTYPE
 
 from server import bodies, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
@@ -122,11 +124,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
     ours.add_argument(
-        "--score-sample", type=_share, default=SCORE_SAMPLE, metavar="SHARE", help=SAMPLE_HELP
+        "--score-sample", type=share, default=SCORE_SAMPLE, metavar="SHARE", help=SAMPLE_HELP
     )
-    ours.add_argument("--max-body-mib", type=float, default=bodies.MAX_BODY_MIB, help=BODY_HELP)
+    ours.add_argument("--max-body-mib", type=positive, default=bodies.MAX_BODY_MIB, help=BODY_HELP)
     ours.add_argument(
-        "--body-timeout", type=float, default=bodies.BODY_TIMEOUT_S, help=BODY_TIMEOUT_HELP
+        "--body-timeout", type=positive, default=bodies.BODY_TIMEOUT_S, help=BODY_TIMEOUT_HELP
     )
     ours.add_argument("--request-log", type=Path, metavar="FILE", help=LOG_HELP)
     ours.add_argument("--request-log-prompts", action="store_true", help=LOG_PROMPTS_HELP)
@@ -151,14 +153,27 @@ def _check_request_log(path: Path | None) -> None:
         raise LaunchError(f"--request-log {path} cannot be written: {error}") from error
 
 
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+def share(text: str) -> float:
+    """A flag's value between 0 and 1; raises argparse.ArgumentTypeError."""
+    value = _number(text)
+    if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return share
+    return value
+
+
+def positive(text: str) -> float:
+    """A flag's value above 0, and finite; raises argparse.ArgumentTypeError."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def load_checkpoint(model: str) -> Checkpoint:
@@ -214,7 +229,7 @@ def put_gate_in(
         return
     if args.dtype == "auto":
         args.dtype = calibration.dtype
-    elif args.dtype != calibration.dtype:
+    elif STR_DTYPE_TO_TORCH_DTYPE.get(args.dtype) != STR_DTYPE_TO_TORCH_DTYPE[calibration.dtype]:
         logger.warning(
             "serving in %s, but calibrated in %s: refusal rates will be off near their thresholds",
             args.dtype,

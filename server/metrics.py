@@ -17,7 +17,7 @@ SCORE_BUCKETS = (-16.0, -12.0, -8.0, -6.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0,
 """Log-odds; 0 is p = 0.5."""
 OTHER = "other"
 """Reason for a rejection that is not about a field: label values stay few, whatever is sent."""
-_REASONS = frozenset({*PASSED, *BOUNDED, *REFUSED, *IGNORED, "input"})
+_REASONS = frozenset({*PASSED, *BOUNDED, *REFUSED, *IGNORED})
 
 
 class Metrics:
@@ -51,7 +51,7 @@ class Metrics:
         )
         self._requested = Gauge(
             "demur_requested_rate",
-            "Mean rate that was asked for, over the prompts of the category.",
+            "Mean rate that the settings come to on the calibration, over the category's prompts.",
             ["category"],
             registry=registry,
             multiprocess_mode="mostrecent",

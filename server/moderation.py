@@ -1,6 +1,8 @@
 """OpenAI's moderations: the model as a classifier, in one forward pass for each input."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 from uuid import uuid4
 
@@ -9,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.exceptions import VLLMValidationError
 
+from server import request_log
 from server.chat import RefusalServingChat
 from server.dial_fields import DialFields
 from server.judge import Judgement
 from server.schema import ChatRequest, RefusalSettings, probabilities
+from server.turn import Choice
 
 MOST_INPUTS = 1000
 
@@ -91,28 +95,38 @@ async def moderate(
     Raises VLLMValidationError (a 400) if an input or a setting is not admitted.
     """
     asked = [_chat_request(request, messages) for messages in request.conversations()]
+    request_log.note(raw_request, *asked)
+    for index, one in enumerate(asked):
+        with _naming(index):
+            chat.admit(one, raw_request)
     results = []
-    judged = await asyncio.gather(
-        *(_judged(chat, one, raw_request, index) for index, one in enumerate(asked))
-    )
-    for one, judgement in zip(asked, judged, strict=True):
+    judged = await asyncio.gather(*(_judged(chat, one, index) for index, one in enumerate(asked)))
+    for index, (one, judgement) in enumerate(zip(asked, judged, strict=True)):
         if isinstance(judgement, ErrorResponse):
             return judgement
+        one.turn.choices = {index: Choice(category=judgement.category)}
         names = chat.annotations.names
         results.append(_result(names, one.turn.steering.thresholds, judgement))
     return ModerationResponse(
         id=f"modr-{uuid4().hex}",
-        model=chat.models.model_name(None),
+        model=chat.model_name(asked[0]),
         results=results,
         refusal_settings=chat.annotations.of_request(asked[0]),
     )
 
 
 async def _judged(
-    chat: RefusalServingChat, request: ChatRequest, raw_request: Request, index: int
+    chat: RefusalServingChat, request: ChatRequest, index: int
 ) -> Judgement | ErrorResponse:
+    with _naming(index):
+        return await chat.judge_request(request)
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Say which input is at fault."""
     try:
-        return await chat.judge_request(request, raw_request)
+        yield
     except VLLMValidationError as error:
         if error.parameter != "messages":
             raise

@@ -55,7 +55,7 @@ class DemurPlugin:
         if engine_client is None:
             raise RuntimeError("demur serves a model; vLLM's render server has none")
         engine_death.watch(engine_client)
-        checkpoint = Checkpoint.load(Path(args.model))
+        checkpoint = Checkpoint.load(Path(args.model), verified=True)  # by `server.launch`
         operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
         if args.refusal_policy is not None:
             hangup.listen(operator.reload)
@@ -67,7 +67,9 @@ class DemurPlugin:
         )
         chat = state.openai_serving_chat
         tokenizer = engine_client.renderer.get_tokenizer()
-        admission = Admission(checkpoint, tokenizer, limits, chat.chat_template)
+        admission = Admission(
+            checkpoint, tokenizer, limits, chat.chat_template, chat.default_chat_template_kwargs
+        )
         parser_cls = answer_parser(args, tokenizer)
         # The engine has our reasoning parser, for grammars; text is parsed as without it.
         state.online_renderer.parser = parser_cls

@@ -13,16 +13,23 @@ class PromptCheck:
     """Knows how a prompt of this checkpoint must end, and what it may not hold."""
 
     def __init__(
-        self, tokenizer: TokenizerLike, control: ControlTokens, chat_template: str | None = None
+        self,
+        tokenizer: TokenizerLike,
+        control: ControlTokens,
+        chat_template: str | None,
+        template_kwargs: Mapping[str, Any],
     ) -> None:
+        """template_kwargs: variables of the chat template, where a request does not set them."""
         self._tokenizer = tokenizer
         self._control = frozenset(control.ids)
         self._chat_template = chat_template
+        self._template_kwargs = template_kwargs
         self._endings: dict[tuple[tuple[str, Any], ...], list[int]] = {}
 
     def check(self, token_ids: Sequence[int], template_kwargs: Mapping[str, Any]) -> None:
         """Raise VLLMValidationError unless the prompt ends in exactly the generation prompt.
 
+        template_kwargs: the request's; hashable, and of few values, for each is remembered.
         Text reaches a prompt by more ways than messages' contents: tools, names, documents.
         """
         found = self._control.intersection(token_ids)
@@ -51,7 +58,7 @@ class PromptCheck:
                         tokenize=False,
                         chat_template=self._chat_template,
                         add_generation_prompt=generate,
-                        **template_kwargs,
+                        **{**self._template_kwargs, **template_kwargs},
                     )
                 )
                 for generate in (False, True)

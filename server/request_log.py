@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
@@ -20,6 +20,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.routes import path_of
 from server.schema import ChatRequest
 
 GUARD = "server.request_log.RequestLog"
@@ -32,10 +33,13 @@ _VLLM = "request_metadata"
 """Where in a request's state vLLM (0.32) keeps its id and, at the end, its usage."""
 
 
-def note(raw_request: Request | None, request: ChatRequest) -> None:
-    """Remember what the body of a request was, for its line."""
+def note(raw_request: Request | None, *requests: ChatRequest) -> None:
+    """Remember what the body of a request was, for its line: one, or each input's of several.
+
+    Of inputs, each has its decision among its turn's choices, under the input's number.
+    """
     if raw_request is not None:
-        setattr(raw_request.state, _ADMITTED, request)
+        setattr(raw_request.state, _ADMITTED, requests)
 
 
 def handler_for(path: Path) -> logging.Handler:
@@ -45,7 +49,18 @@ def handler_for(path: Path) -> logging.Handler:
     """
     if path == STANDARD_OUTPUT:
         return logging.StreamHandler(sys.stdout)
-    return WatchedFileHandler(path, encoding="utf-8")
+    return _FileHandler(path, encoding="utf-8")
+
+
+class _FileHandler(WatchedFileHandler):
+    """A file that cannot be opened anew is said on standard error, and no request fails of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
 
 
 @dataclass
@@ -57,9 +72,16 @@ class Course:
     """None while there is no answer."""
     whole: bool = False
     """Whether its end was sent."""
+    _gone: bool = False
 
-    def note(self, message: Message) -> None:
-        """See what the application sends."""
+    def heard(self, message: Message) -> None:
+        """See what the client sends: that it has gone, for instance."""
+        self._gone |= message["type"] == "http.disconnect"
+
+    def sent(self, message: Message) -> None:
+        """See what the application sends; behind a client that has gone, it reaches nobody."""
+        if self._gone:
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
@@ -80,18 +102,23 @@ class RequestLog:
             for handler in self._logger.handlers:
                 handler.close()
             return
-        if scope["type"] != "http" or scope["path"] in QUIET:
+        if scope["type"] != "http" or path_of(scope) in QUIET:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})
         course = Course(time.monotonic())
 
-        async def watched(message: Message) -> None:
+        async def hear() -> Message:
+            message = await receive()
+            course.heard(message)
+            return message
+
+        async def tell(message: Message) -> None:
             await send(message)
-            course.note(message)
+            course.sent(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, hear, tell)
         finally:
             self._write(scope, course)
 
@@ -117,31 +144,30 @@ def entry(scope: Scope, course: Course, *, prompts: bool) -> dict[str, Any]:
         "whole": course.whole,
         "duration_ms": round((time.monotonic() - course.started_s) * 1000, 1),
     }
-    request: ChatRequest | None = state.get(_ADMITTED)
-    if request is None:
+    requests: Sequence[ChatRequest] = state.get(_ADMITTED, ())
+    if not requests:
         return line
-    line |= _usage(metadata) | {"stream": bool(request.stream)}
-    if request.admitted:
-        line |= _decisions(scope, request)
+    line |= _usage(metadata) | {"stream": bool(requests[0].stream)}
+    if all(request.admitted for request in requests):
+        line |= _decisions(scope, requests)
     if prompts:
-        line["messages"] = request.model_dump(mode="json", include={"messages"})["messages"]
+        messages = [_messages(request) for request in requests]
+        line["messages"] = messages if len(messages) > 1 else messages[0]
     return line
 
 
-def _decisions(scope: Scope, request: ChatRequest) -> dict[str, Any]:
-    chat = scope["app"].state.openai_serving_chat
-    settings = chat.annotations.of_request(request)
-    names = chat.checkpoint.manifest.names
+def _decisions(scope: Scope, requests: Sequence[ChatRequest]) -> dict[str, Any]:
+    annotations = scope["app"].state.openai_serving_chat.annotations
+    settings = annotations.of_request(requests[0])
+    decided = {index: each for one in requests for index, each in one.turn.choices.items()}
     choices = [
-        {
-            "index": index,
-            "refused": choice.refused,
-            "category": None if choice.category is None else names[choice.category],
-            "position": choice.position if choice.refused else None,
-        }
-        for index, choice in sorted(request.turn.choices.items())
+        {"index": index, **annotations.details(choice)} for index, choice in sorted(decided.items())
     ]
     return {**settings.model_dump(exclude={"warnings"}), "choices": choices}
+
+
+def _messages(request: ChatRequest) -> Any:
+    return request.model_dump(mode="json", include={"messages"})["messages"]
 
 
 def _key_name(scope: Scope) -> str | None:

@@ -66,6 +66,7 @@ ALLOWED: frozenset[tuple[str, str]] = frozenset(
         *(("GET", path) for path in PLAYGROUND),
     }
 )
+_PATHS = frozenset(path for _, path in ALLOWED)
 PLUGIN = "demur"
 GUARD = "server.routes.guard"
 """For vLLM's `--middleware`: `RouteGuard`, if our routes are in place."""
@@ -88,6 +89,12 @@ def __getattr__(name: str) -> Any:
             " would not be gated as clients expect. Not serving."
         )
     return RouteGuard
+
+
+def path_of(scope: Scope) -> str:
+    """The path of an HTTP request, without what a proxy has in front of it (`--root-path`)."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def prune(app: FastAPI) -> None:
@@ -121,11 +128,8 @@ class RouteGuard:
 
 
 def _is_served(scope: Scope) -> bool:
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    served = {name for _, name in ALLOWED}
     # A known path under another method goes on, to be answered 405 as usual.
-    return (method, path) in ALLOWED or path in served
+    return path_of(scope) in _PATHS
 
 
 def _is_preflight(scope: Scope) -> bool:

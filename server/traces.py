@@ -5,6 +5,7 @@ same parent, the client's `traceparent`.
 """
 
 import time
+from typing import Any
 
 from fastapi import Request
 from vllm.tracing import SpanKind, extract_trace_context, extract_trace_headers, instrument_manual
@@ -26,7 +27,7 @@ def end(trace: Trace, turn: Turn, names: tuple[str, ...]) -> None:
     """Write the span of a request that is over."""
     choices = [choice for _, choice in sorted(turn.choices.items())]
     categories = [_ANSWERED if each.category is None else names[each.category] for each in choices]
-    attributes = {
+    attributes: dict[str, Any] = {
         "demur.scope": turn.scope,
         "demur.refused": any(categories),
         "demur.categories": categories,

@@ -9,14 +9,15 @@ the category that the model itself holds most likely, from p = 0.5 on.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from vllm.logger import init_logger
 
 from server.judge import Judgement
 from server.metrics import Metrics
+from server.turn import Turn
 from steering.calibration import CalibrationScores
 from steering.drift import WINDOW, Drift, DriftWindow
 from steering.scope_policy import HABIT
@@ -24,6 +25,8 @@ from steering.settings import Steering
 
 LOOK_EVERY = 20
 """Prompts between two comparisons with the calibration."""
+
+Judging = Coroutine[Any, Any, Judgement]
 
 logger = init_logger("vllm.demur.watch")
 
@@ -61,28 +64,37 @@ class Watch:
         """Whether the next prompt is one to look at."""
         return random.random() < self._share
 
-    def look(self, judge: Callable[[], Awaitable[Judgement]], steering: Steering) -> None:
-        """Have a prompt judged beside its answer; returns at once."""
-        task = asyncio.create_task(self._look(judge, steering))
+    def look(self, judging: Judging | Judgement, turn: Turn) -> None:
+        """Take in a prompt that was judged, or have it judged beside its answer; returns at once.
+
+        What every token may refuse says nothing of rates: the first one is not all that decides.
+        """
+        steering = None if turn.every_token else turn.steering
+        task = asyncio.create_task(self._look(judging, steering))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _look(self, judge: Callable[[], Awaitable[Judgement]], steering: Steering) -> None:
+    async def _look(self, judging: Judging | Judgement, steering: Steering | None) -> None:
         try:
-            await self.add(await judge(), steering)
+            judgement = judging if isinstance(judging, Judgement) else await judging
+            await self.add(judgement, steering)
         except Exception:
             # The answer is under way all the same; a dead engine ends it, and says so.
             self._metrics.failed()
             logger.debug("A prompt could not be looked at", exc_info=True)
 
-    async def add(self, judgement: Judgement, steering: Steering) -> None:
-        """Take in one prompt that was judged with its scores."""
+    async def add(self, judgement: Judgement, steering: Steering | None) -> None:
+        """Take in one prompt that was judged with its scores.
+
+        steering: under which its first token was decided; None if rates are not to be compared.
+        """
         if judgement.log_odds is None:
             raise ValueError("a prompt to look at must be judged with its scores")
         scores = np.array(judgement.log_odds)
         own = int(scores.argmax())
         category = self._categories[own] if scores[own] >= HABIT else None
-        self._seen.append(_Seen(category, judgement.category is not None, steering))
+        if steering is not None:
+            self._seen.append(_Seen(category, judgement.category is not None, steering))
         self._metrics.looked_at(judgement.log_odds)
         self._added += 1
         if self._window is not None:

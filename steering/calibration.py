@@ -88,7 +88,7 @@ class CalibrationScores:
                 f"category {self.categories[category]!r} has no calibration prompts:"
                 " set a threshold for it instead of a rate"
             )
-        k = math.floor(rate * len(own) + 0.5)
+        k = wanted_of(rate, len(own))
         return float(own[k - 1]) if k else math.inf
 
     def refused_shares(self, thresholds: npt.ArrayLike) -> dict[str, float]:
@@ -145,6 +145,11 @@ class CalibrationScores:
             raise CalibrationError(
                 f"{path} cannot be used ({error}). Run demur-calibrate again."
             ) from error
+
+
+def wanted_of(rate: float, count: int) -> int:
+    """How many of `count` prompts a rate refuses: rate * count, rounded half up."""
+    return math.floor(rate * count + 0.5)
 
 
 ScopedScores = Mapping[Scope, CalibrationScores]

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from steering.joint import Joint, wanted_of
+from steering.calibration import wanted_of
+from steering.joint import Joint
 
 LEVEL = 0.95
 """Probability with which an interval holds the share."""

@@ -24,10 +24,16 @@ category fall short; then the thresholds are the answers to each other within th
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
+from steering.calibration import (
+    COMPLY_INDEX,
+    CalibrationError,
+    CalibrationScores,
+    wanted_of,
+)
 from steering.nearest import nearest
 from steering.problem import Floats, Problem, Prompts
 
@@ -116,6 +122,11 @@ class JointSolver:
         """The scores that are solved for."""
         return self._calibration
 
+    @property
+    def prompts(self) -> tuple[int, ...]:
+        """[C] calibration prompts of each category."""
+        return tuple(group.count for group in self._groups)
+
     def solve(self, asked: Asked) -> Joint:
         """The thresholds for `asked`; see the module's description for which are chosen.
 
@@ -156,14 +167,15 @@ class JointSolver:
             rates=tuple(asked.rates),
             wanted=tuple(wanted),
             refused=tuple(group.refused(thresholds) for group in self._groups),
-            prompts=tuple(group.count for group in self._groups),
+            prompts=self.prompts,
             comply=(self._comply.refused(thresholds), self._comply.count),
         )
 
 
-def wanted_of(rate: float, count: int) -> int:
-    """How many of `count` prompts a rate refuses: rate * count, rounded half up."""
-    return math.floor(rate * count + 0.5)
+@lru_cache(maxsize=16)
+def solver_of(calibration: CalibrationScores) -> JointSolver:
+    """The solver for these scores; policies with other bounds share it, and what it sorted."""
+    return JointSolver(calibration)
 
 
 def _solved(problem: Problem) -> Floats:

@@ -8,7 +8,7 @@ from steering.bounds import BoundsError, Range
 from steering.budget import spend
 from steering.calibration import CalibrationError, CalibrationScores
 from steering.intervals import unresolved
-from steering.joint import Asked, Joint, JointSolver
+from steering.joint import Asked, Joint, JointSolver, solver_of
 from steering.settings import (
     Budget,
     Settings,
@@ -48,7 +48,7 @@ class ScopePolicy:
     ) -> None:
         """scores: None where the scope is not calibrated; ranges: by category, all others open."""
         self.categories = tuple(categories)
-        self.solver = None if scores is None else JointSolver(scores)
+        self.solver = None if scores is None else solver_of(scores)
         """None where the scope is not calibrated: then there are thresholds, but no rates."""
         self._ranges = ranges
         self._limits = {name: self._limits_of(name) for name in self.categories}
@@ -88,8 +88,10 @@ class ScopePolicy:
             if rate is None and name not in thresholds:
                 rate = self._range(name).default
             wanted.append(rate)
+            if rate:
+                self._check_calibrated(name)
             own = log_odds_of(thresholds[name]) if name in thresholds else limits.habit
-            fixed.append(own if rate is None else self._alone(name, rate))
+            fixed.append(own if rate is None else math.inf)
         return Asked(wanted, fixed)
 
     def _rates(self, settings: Settings) -> Mapping[str, float]:
@@ -172,7 +174,7 @@ class ScopePolicy:
             if off_by > 0:
                 warnings.append(
                     f"{name}: {share:.3g} of its prompts are refused, {off_by:.3g} more than asked,"
-                    " since what is asked of other categories refuses them"
+                    " since what is asked of other categories refuses them or scores tie"
                 )
             elif rate is not None and prompts:
                 fine = unresolved(name, rate, prompts)
@@ -195,22 +197,24 @@ class ScopePolicy:
 
     def _prompts(self, name: str) -> int:
         """Calibration prompts of the category."""
-        if self.solver is None:
-            return 0
-        labels = self.solver.calibration.labels
-        return int((labels == self.categories.index(name)).sum())
+        return 0 if self.solver is None else self.solver.prompts[self.categories.index(name)]
 
     def _alone(self, name: str, rate: float) -> float:
         """The threshold, in log-odds, where the category by itself has this rate."""
         if rate == 0:
             return math.inf
+        calibration = self._check_calibrated(name)
+        return calibration.threshold(self.categories.index(name), rate)
+
+    def _check_calibrated(self, name: str) -> CalibrationScores:
+        """The scores that a rate other than 0 of the category is taken from."""
         if self.solver is None:
             raise self._uncalibrated(RATES)
         if not self._prompts(name):
             raise SettingsError(
                 RATES, f"{name!r} was not calibrated; send a threshold for it in {THRESHOLDS}"
             )
-        return self.solver.calibration.threshold(self.categories.index(name), rate)
+        return self.solver.calibration
 
     def _check_rate(self, name: str, rate: float) -> None:
         allowed = self._range(name)

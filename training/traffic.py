@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from steering.calibration import wanted_of
 from steering.gate import decide_np
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
-from steering.joint import wanted_of
 from steering.settings import log_odds_of, probability_of
 from training.datasets.load import load_records
 from training.records import Record

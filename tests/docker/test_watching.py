@@ -33,7 +33,7 @@ def exported() -> dict[str, set[str]]:
     ours.failed()
     ours.rates({"safety": 0.5}, {"safety": 0.5})
     ours.over_refusal(0.1)
-    ours.drift([Drift("safety", 0.1, 0.25, 0.1, 0.5)])
+    ours.drift([Drift("safety", 0.1, 0.25)])
     samples = [sample for family in registry.collect() for sample in family.samples]
     derived = ("_created", "_count", "_sum")  # of counters and histograms
     return {s.name: set(s.labels) for s in samples if not s.name.endswith(derived)}

@@ -146,6 +146,8 @@ class TestEcho:
         ]
         assert chunks[0]["refusal_settings"]["thresholds"]["safety"] == pytest.approx(0.25)
         assert not any("refusal_settings" in chunk for chunk in chunks[1:])
+        unsaid = http.post("/v1/chat/completions", json=body | {"n": None}).text
+        assert unsaid.count('"refusal_settings"') == 1
         announced = [
             choice["index"]
             for chunk in chunks

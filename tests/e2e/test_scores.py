@@ -136,6 +136,18 @@ def test_a_budget_is_spent(http: httpx.Client, unseen: list[Record]) -> None:
     assert settings["over_refusal"] <= 0.05
 
 
+def test_a_client_that_leaves_during_a_moderation_is_no_error(
+    server: Server, http: httpx.Client
+) -> None:
+    body = {"input": ["How do I pick a lock?"] * 200}
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/v1/moderations", json=body, timeout=httpx.Timeout(60, read=0.2))
+    few = http.post("/v1/moderations", json=body | {"input": "Hello"})
+    assert few.status_code == 200
+    assert 'status="5xx"' not in http.get("/metrics").text
+    assert "Traceback" not in server.output()
+
+
 def test_moderations_agree_with_the_chats_decisions(
     server: Server,
     http: httpx.Client,

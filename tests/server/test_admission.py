@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from steering.bounds import Bounds
 from steering.manifest import Manifest
 from steering.policy import Policy
 from steering.tokens import ControlTokens
-from tests.server.conftest import MANIFEST, SCOPED, SCORES
+from tests.server.conftest import MANIFEST, SCOPED, SCORES, WordTokenizer
 
 POLICY = Policy(MANIFEST, SCOPED)
 HELLO = {"role": "user", "content": "hello"}
@@ -99,6 +100,10 @@ class TestBounds:
         admission.admit(request(chat_template_kwargs={"enable_thinking": False}), POLICY)
         error = refused(admission, chat_template_kwargs={"add_generation_prompt": False})
         assert "'add_generation_prompt'" in str(error)
+        values: tuple[Any, ...] = ("no", [], 1, None)
+        for value in values:
+            error = refused(admission, chat_template_kwargs={"enable_thinking": value})
+            assert "chat_template_kwargs.enable_thinking must be true or false" in str(error)
 
     def test_of_penalties_where_the_engine_applies_them_before_the_gate(
         self, checkpoint: Checkpoint, tokenizer: Any, admission: Admission
@@ -207,9 +212,9 @@ class TestTexts:
 
 class TestPrompt:
     def test_may_hold_no_control_token(self, admission: Admission) -> None:
-        admission.check_prompt([7, 8, 0, 4], None)
+        admission.check_prompt([7, 8, 0, 4], {})
         with pytest.raises(VLLMValidationError, match="ids 3"):
-            admission.check_prompt([7, 3, 0, 4], None)
+            admission.check_prompt([7, 3, 0, 4], {})
 
     @pytest.mark.parametrize("token_ids", [[7, 8, 0], [7, 4, 9], []])
     def test_must_end_in_the_generation_prompt(
@@ -217,6 +222,32 @@ class TestPrompt:
     ) -> None:
         with pytest.raises(VLLMValidationError, match="does not end in the generation prompt"):
             admission.check_prompt(token_ids, {})
+
+    def test_ends_as_the_requests_and_the_operators_variables_have_it(
+        self, checkpoint: Checkpoint
+    ) -> None:
+        class Thinking(WordTokenizer):
+            def apply_chat_template(
+                self, messages: Sequence[Any], *, add_generation_prompt: bool, **variables: Any
+            ) -> str:
+                plain = super().apply_chat_template(
+                    messages, add_generation_prompt=add_generation_prompt
+                )
+                closed = add_generation_prompt and variables.get("enable_thinking") is False
+                return plain + (" <|end|>" if closed else "")
+
+        limits = Limits(max_logprobs=8, penalties_before_gate=False)
+        tokenizer: Any = Thinking()
+        thinks = Admission(checkpoint, tokenizer, limits)
+        operators = {"enable_thinking": False, "today": ["an", "unhashable", "value"]}
+        does_not = Admission(checkpoint, tokenizer, limits, template_kwargs=operators)
+        plain, closed = [7, 4], [7, 4, 0]
+        thinks.check_prompt(plain, {"reasoning_effort": "low", "documents": [{}]})
+        thinks.check_prompt(closed, {"enable_thinking": False})
+        does_not.check_prompt(closed, operators)
+        does_not.check_prompt(plain, operators | {"enable_thinking": True})
+        with pytest.raises(VLLMValidationError, match="does not end in the generation prompt"):
+            does_not.check_prompt(plain, operators)
 
 
 def test_names_the_field_of_settings_that_do_not_fit(admission: Admission) -> None:

@@ -73,6 +73,8 @@ class TestCalibration:
         ("query", "field"),
         [
             ({"refusal_rates": "{"}, "refusal_rates"),
+            ({"refusal_rates": "[" * 100_000}, "refusal_rates"),
+            ({"refusal_rates": "9" * 5_000}, "refusal_rates"),
             ({"refusal_rates": "[1]"}, "refusal_rates"),
             ({"refusal_rates": '{"safty": 1}'}, "refusal_rates"),
             ({"over_refusal_budget": '"much"'}, "over_refusal_budget"),

@@ -66,6 +66,8 @@ def test_behind_it_requests_are_sent_elsewhere(
         assert answer.headers["connection"] == "close"
         assert "to another one" in answer.json()["error"]["message"]
     assert client.get("/metrics").status_code == 200
+    behind_a_proxy = TestClient(served, root_path="/api")
+    assert behind_a_proxy.get("/metrics").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -221,6 +221,15 @@ class TestArguments:
             parse(["demo", f"--score-sample={share}"])
         assert f"'{share}' is not a number between 0 and 1" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("flag", ["--max-body-mib", "--body-timeout"])
+    @pytest.mark.parametrize("limit", ["0", "-1", "inf", "nan", "some"])
+    def test_take_limits_above_0(
+        self, flag: str, limit: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            parse(["demo", f"{flag}={limit}"])
+        assert f"'{limit}' is not a number above 0" in capsys.readouterr().err
+
     def test_need_a_checkpoint(self) -> None:
         with pytest.raises(LaunchError, match="name the checkpoint's folder first"):
             parse(["--port", "8123"])

@@ -52,7 +52,7 @@ def test_scores_are_a_histogram(metrics: Metrics, registry: CollectorRegistry) -
 def test_rates_and_drift_are_gauges(metrics: Metrics, registry: CollectorRegistry) -> None:
     metrics.rates({"safety": 0.9}, {"safety": 0.8})
     metrics.over_refusal(0.01)
-    metrics.drift([Drift("temporal", 0.3, 0.1, 0.2, 0.01)])
+    metrics.drift([Drift("temporal", 0.3, 0.1)])
     assert value(registry, "demur_requested_rate", category="safety") == 0.9
     assert value(registry, "demur_realised_rate", category="safety") == 0.8
     assert value(registry, "demur_over_refusal") == 0.01

@@ -15,7 +15,7 @@ from server.annotations import Annotations
 from server.checkpoint import Checkpoint
 from server.launch import LaunchError, parse
 from server.operator_policy import KeyPolicy, OperatorPolicy, sha256_of
-from server.request_log import RequestLog, handler_for, note
+from server.request_log import Course, RequestLog, handler_for, note
 from server.schema import ChatRequest
 from server.turn import Choice, Turn
 
@@ -139,6 +139,48 @@ def test_a_stream_that_is_cut_off_says_so(checkpoint: Checkpoint, path: Path) ->
         client.post("/answer", json=ASKED | {"stream": True, "seed": 0})
     (line,) = lines(path)
     assert (line["status"], line["whole"]) == (200, False)
+
+
+def test_an_answer_that_reaches_nobody_is_none() -> None:
+    """vLLM ends a request whose client has gone with a response all the same."""
+    course = Course(0)
+    for message in ({"type": "http.request"}, {"type": "http.disconnect"}):
+        course.heard(message)
+    course.sent({"type": "http.response.start", "status": 200})
+    course.sent({"type": "http.response.body"})
+    assert (course.status, course.whole) == (None, False)
+
+
+def test_inputs_of_a_moderation_are_one_line(checkpoint: Checkpoint, path: Path) -> None:
+    application_ = application(checkpoint, path, prompts=True)
+
+    @application_.post("/moderations")
+    async def moderate(raw_request: Request) -> str:
+        inputs = [ChatRequest.model_validate(ASKED) for _ in range(2)]
+        note(raw_request, *inputs)
+        for index, request in enumerate(inputs):
+            request.begin(Turn(checkpoint.policy.resolve(request.settings), checkpoint.control))
+            request.turn.choices = {index: Choice(category=index)}
+        return "moderated"
+
+    with TestClient(application_) as client:
+        client.post("/moderations", json={})
+    (line,) = lines(path)
+    assert [choice["category"] for choice in line["choices"]] == ["safety", "temporal"]
+    assert [choice["index"] for choice in line["choices"]] == [0, 1]
+    assert line["messages"] == [ASKED["messages"]] * 2
+
+
+def test_a_file_that_cannot_be_opened_anew_fails_no_request(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    with TestClient(application(checkpoint, folder / "log")) as client:
+        client.post("/answer", json=ASKED)
+        folder.rename(tmp_path / "moved")
+        assert client.post("/answer", json=ASKED).status_code == 200
+    assert "FileNotFoundError" in capsys.readouterr().err
 
 
 def test_what_is_turned_down_has_no_decision(checkpoint: Checkpoint, path: Path) -> None:

@@ -6,10 +6,13 @@ from prometheus_client import CollectorRegistry
 
 from server.judge import Judgement
 from server.metrics import Metrics
+from server.turn import Turn
 from server.watch import LOOK_EVERY, Watch
 from steering.calibration import CalibrationScores
 from steering.drift import FEWEST
+from steering.manifest import Scope
 from steering.settings import Steering
+from steering.tokens import ControlTokens
 
 NAMES = ("safety", "temporal")
 STEERING = Steering((0.0, 0.0), {"safety": 0.75, "temporal": 0.5}, 0.02)
@@ -83,6 +86,23 @@ def test_rates_are_those_of_the_prompts_that_the_model_puts_there(
     assert registry.get_sample_value("demur_over_refusal") == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize(("scope", "realised"), [("first_token", 1.0), ("every_token", None)])
+def test_rates_are_of_the_first_token(
+    watch: Watch, registry: CollectorRegistry, scope: Scope, realised: float | None
+) -> None:
+    turn = Turn(STEERING, ControlTokens(1, (2, 3)), scope)
+
+    async def run() -> None:
+        for _ in range(LOOK_EVERY):
+            watch.look(Judgement(0, (3.0, -5.0)), turn)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    own = {"category": "safety"}
+    assert registry.get_sample_value("demur_score_count", own) == LOOK_EVERY
+    assert registry.get_sample_value("demur_realised_rate", own) == realised
+
+
 def test_is_served_without_a_calibration(registry: CollectorRegistry) -> None:
     feed(Watch(NAMES, None, Metrics(NAMES, registry), 1.0), drawn(LOOK_EVERY, 3))
     assert index(registry) is None
@@ -102,7 +122,7 @@ def test_a_prompt_that_cannot_be_judged_is_counted_and_nothing_else(
         raise RuntimeError("the engine is gone")
 
     async def run() -> None:
-        watch.look(fails, STEERING)
+        watch.look(fails(), Turn(STEERING, ControlTokens(1, (2, 3))))
         await asyncio.sleep(0.01)
 
     asyncio.run(run())

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
+from steering.calibration import (
+    COMPLY_INDEX,
+    CalibrationError,
+    CalibrationScores,
+    wanted_of,
+)
 from steering.manifest import SCORES_FILE
 
 NAMES = ("safety", "temporal")
@@ -129,3 +134,10 @@ def test_scopes_have_files_of_their_own(tmp_path: Path) -> None:
     assert len(CalibrationScores.load(tmp_path, NAMES).labels) == 7
     loaded = CalibrationScores.load(tmp_path, NAMES, "every_token")
     assert loaded.scores.tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "wanted"), [(0.5, 5, 3), (0.49, 5, 2), (0.1, 4, 0), (1, 4, 4), (0.5, 0, 0)]
+)
+def test_rates_are_rounded_half_up(rate: float, count: int, wanted: int) -> None:
+    assert wanted_of(rate, count) == wanted

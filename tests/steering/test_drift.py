@@ -76,8 +76,7 @@ class TestCompare:
             drifts = compare(NAMES, reference, prompts(chance, 400, harmless=0.05))
             assert [drift.category for drift in drifts] == list(NAMES)
             assert any(drift.alarm for drift in drifts)
-            assert all(drift.p_value < 1e-3 for drift in drifts)
-            assert all(0.1 < drift.statistic < 1 for drift in drifts)
+            assert all(drift.index > STABLE for drift in drifts)
 
     def test_few_prompts_have_a_higher_limit(self) -> None:
         few, many = (
@@ -124,5 +123,5 @@ class TestWindow:
         drifts = window.look()
         assert drifts is not None
         assert all(drift.alarm and math.isfinite(drift.index) for drift in drifts)
-        # All live scores of the first category lie above the calibration's, of the second below.
-        assert [drift.statistic for drift in drifts] == [1, 1]
+        far = np.tile(np.array([1e9, -1e9], dtype=np.float32), (100, 1))
+        assert drifts == compare(NAMES, reference, far)

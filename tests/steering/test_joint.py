@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
 from steering.gate import decide_np
-from steering.joint import Asked, Joint, JointSolver, wanted_of
+from steering.joint import Asked, Joint, JointSolver
 from steering.nearest import nearest
 from steering.problem import Problem, Prompts
 
@@ -277,10 +277,3 @@ class TestSearch:
         solved = by_rates(scores, [0.5, 0.02] * 4)
         assert min(solved.off_by) >= 0
         assert max(solved.off_by) > 0
-
-
-@pytest.mark.parametrize(
-    ("rate", "count", "wanted"), [(0.5, 5, 3), (0.49, 5, 2), (0.1, 4, 0), (1, 4, 4), (0.5, 0, 0)]
-)
-def test_rates_are_rounded_half_up(rate: float, count: int, wanted: int) -> None:
-    assert wanted_of(rate, count) == wanted
