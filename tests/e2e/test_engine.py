@@ -49,6 +49,8 @@ def table() -> torch.Tensor:
 def llm(table: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
     folder = tmp_path_factory.mktemp("random")
     scripted.save(folder, table)
+    # Without it, vLLM wants most of the machine's memory.
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     engine = LLM(
         str(folder),
         enforce_eager=True,
