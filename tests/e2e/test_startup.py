@@ -1,8 +1,12 @@
-"""A server that cannot gate does not start, and says why."""
+"""A server that cannot gate does not start, and says why. Two are started at a time."""
 
 import json
+import os
 import shutil
 import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,71 +14,7 @@ import pytest
 from steering.manifest import MANIFEST_FILE, SCORES_FILE
 from tests.e2e.server import Server
 
-
-@pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
-
-
-def reason(checkpoint: Path, *flags: str) -> str:
-    """What `demur-serve checkpoint` prints before it exits with a failure."""
-    server = Server(checkpoint, log=checkpoint.parent / "log", flags=flags)
-    try:
-        assert server.wait_until_ended() != 0
-        return server.output()
-    finally:
-        server.stop(signal.SIGKILL)
-
-
-def test_without_a_manifest(copy: Path) -> None:
-    (copy / MANIFEST_FILE).unlink()
-    assert f"{MANIFEST_FILE} cannot be read" in reason(copy)
-
-
-def test_with_a_manifest_that_does_not_fit_the_tokenizer(copy: Path) -> None:
-    manifest = json.loads((copy / MANIFEST_FILE).read_text())
-    manifest["categories"][0]["token"] = "<|refuse:elsewhere|>"
-    (copy / MANIFEST_FILE).write_text(json.dumps(manifest))
-    printed = reason(copy)
-    assert "refusal.json does not fit the checkpoint's tokenizer" in printed
-    assert "<|refuse:elsewhere|>" in printed
-    assert "Traceback" not in printed
-
-
-def test_with_weights_that_are_cut_off(copy: Path) -> None:
-    weights = copy / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    printed = reason(copy)
-    assert "model.safetensors is damaged or missing" in printed
-    assert "Traceback" not in printed
-
-
-def test_with_scores_that_are_damaged(copy: Path) -> None:
-    (copy / SCORES_FILE).write_bytes(b"nothing")
-    assert f"{SCORES_FILE} cannot be used" in reason(copy)
-
-
-def test_with_an_engine_that_ignores_the_gate(checkpoint: Path, tmp_path: Path) -> None:
-    """Another processor disables the gate; the probe finds out, and nothing is served."""
-    (tmp_path / "undo.py").write_text(
-        "from steering.v1 import RefusalGate\n"
-        "RefusalGate.apply = lambda self, logits: logits\n"
-        "class Undo(RefusalGate): pass\n"
-    )
-    server = Server(
-        checkpoint,
-        log=tmp_path / "log",
-        flags=["--logits-processors", "undo:Undo"],
-        environment={"PYTHONPATH": str(tmp_path)},
-    )
-    try:
-        assert server.wait_until_ended() != 0
-        assert "the gate does not work in this engine" in server.output()
-        assert server.leftovers() == []
-    finally:
-        server.stop(signal.SIGKILL)
-
-
+AT_ONCE = 2
 SABOTAGE = """\
 import sys
 class Broken:
@@ -83,51 +23,161 @@ class Broken:
             raise ImportError("broken on purpose")
 sys.meta_path.insert(0, Broken())
 """
+UNDO = """\
+from steering.v1 import RefusalGate
+RefusalGate.apply = lambda self, logits: logits
+class Undo(RefusalGate): pass
+"""
 
 
-def test_with_routes_that_cannot_be_loaded(checkpoint: Path, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Start:
+    """What is wrong with a start beside its checkpoint."""
+
+    flags: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to keep a server from gating."""
+
+    prepare: Callable[[Path], Start]
+    """Is given a folder with a copy of a checkpoint of its own in `checkpoint`."""
+    said: tuple[str, ...]
+    from_deep_inside: bool = False
+    """Whether it is noticed so late that others' tracebacks are printed, too."""
+
+
+def without_a_manifest(folder: Path) -> Start:
+    (folder / "checkpoint" / MANIFEST_FILE).unlink()
+    return Start()
+
+
+def with_a_manifest_that_does_not_fit_the_tokenizer(folder: Path) -> Start:
+    path = folder / "checkpoint" / MANIFEST_FILE
+    manifest = json.loads(path.read_text())
+    manifest["categories"][0]["token"] = "<|refuse:elsewhere|>"
+    path.write_text(json.dumps(manifest))
+    return Start()
+
+
+def with_weights_that_are_cut_off(folder: Path) -> Start:
+    weights = folder / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return Start()
+
+
+def with_scores_that_are_damaged(folder: Path) -> Start:
+    (folder / "checkpoint" / SCORES_FILE).write_bytes(b"nothing")
+    return Start()
+
+
+def with_the_gate_twice(_: Path) -> Start:
+    return Start(["--logits-processors", "steering.v1:RefusalGate"])
+
+
+def with_speculation_that_skips_the_gate(_: Path) -> Start:
+    draft = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2}
+    return Start(["--speculative-config", json.dumps(draft)])
+
+
+def with_a_policy_file_that_is_wrong(folder: Path) -> Start:
+    file = folder / "policy.yaml"
+    file.write_text("categories:\n  safety: {floor: 1.5}\n")
+    return Start(["--refusal-policy", str(file)])
+
+
+def with_an_engine_that_ignores_the_gate(folder: Path) -> Start:
+    """Another processor disables the gate; the probe finds out."""
+    (folder / "undo.py").write_text(UNDO)
+    return Start(["--logits-processors", "undo:Undo"], {"PYTHONPATH": str(folder)})
+
+
+def with_routes_that_cannot_be_loaded(folder: Path) -> Start:
     """vLLM only logs that a plugin is broken; it would serve its own routes, past the handler."""
-    printed = sabotaged(checkpoint, tmp_path, "server.plugin")
-    assert "vLLM did not load the endpoint plugin 'demur'" in printed
+    return sabotaged(folder, "server.plugin")
 
 
-def test_with_a_processor_that_cannot_be_loaded(checkpoint: Path, tmp_path: Path) -> None:
-    assert "broken on purpose" in sabotaged(checkpoint, tmp_path, "steering.v1")
+def with_a_processor_that_cannot_be_loaded(folder: Path) -> Start:
+    return sabotaged(folder, "steering.v1")
 
 
-def sabotaged(checkpoint: Path, folder: Path, module: str) -> str:
-    """What a server prints in whose processes `module` cannot be imported."""
+def sabotaged(folder: Path, module: str) -> Start:
+    """`module` cannot be imported in any process of the server."""
     (folder / "sitecustomize.py").write_text(SABOTAGE.format(module=module))
-    path = {"PYTHONPATH": str(folder)}
-    server = Server(checkpoint, log=folder / "log", environment=path)
+    return Start(environment={"PYTHONPATH": str(folder)})
+
+
+FAULTS = (
+    Fault(with_an_engine_that_ignores_the_gate, ("the gate does not work in this engine",), True),
+    Fault(
+        with_routes_that_cannot_be_loaded,
+        ("vLLM did not load the endpoint plugin 'demur'",),
+        from_deep_inside=True,
+    ),
+    Fault(with_a_processor_that_cannot_be_loaded, ("broken on purpose",), from_deep_inside=True),
+    Fault(without_a_manifest, (f"{MANIFEST_FILE} cannot be read",)),
+    Fault(
+        with_a_manifest_that_does_not_fit_the_tokenizer,
+        ("refusal.json does not fit the checkpoint's tokenizer", "<|refuse:elsewhere|>"),
+    ),
+    Fault(with_weights_that_are_cut_off, ("model.safetensors is damaged or missing",)),
+    Fault(with_scores_that_are_damaged, (f"{SCORES_FILE} cannot be used",)),
+    Fault(with_the_gate_twice, ("steering.v1:RefusalGate would be loaded twice",)),
+    Fault(with_speculation_that_skips_the_gate, ("no gate, with speculative decoding",)),
+    Fault(with_a_policy_file_that_is_wrong, ("policy.yaml, line 2, categories.safety.floor: ",)),
+)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a server ended."""
+
+    status: int
+    output: str
+    leftovers: list[str]
+
+
+@pytest.fixture(scope="module")
+def ends(
+    request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Fault, Future[End]]]:
+    """Of each fault that is to be tested in this session."""
+    wanted = {item.name for item in request.session.items if item.path == request.path}
+    cores = sorted(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            fault: pool.submit(
+                ended,
+                fault,
+                checkpoint,
+                tmp_path_factory.mktemp("start"),
+                cores[index % AT_ONCE % len(cores)],
+            )
+            for index, fault in enumerate(FAULTS)
+            if f"test_does_not_start[{fault.prepare.__name__}]" in wanted
+        }
+
+
+def ended(fault: Fault, checkpoint: Path, folder: Path, core: int) -> End:
+    copy = Path(shutil.copytree(checkpoint, folder / "checkpoint"))
+    start = fault.prepare(folder)
+    # vLLM would put the workers of both on one core.
+    environment = start.environment | {"VLLM_CPU_OMP_THREADS_BIND": str(core)}
+    server = Server(copy, folder / "log", start.flags, environment)
     try:
-        assert server.wait_until_ended() != 0
-        assert server.leftovers() == []
-        return server.output()
+        status = server.wait_until_ended()
+        return End(status, server.output(), server.leftovers())
     finally:
         server.stop(signal.SIGKILL)
 
 
-def test_with_the_gate_twice(checkpoint: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "checkpoint"
-    copy.symlink_to(checkpoint)
-    printed = reason(copy, "--logits-processors", "steering.v1:RefusalGate")
-    assert "steering.v1:RefusalGate would be loaded twice" in printed
-
-
-def test_with_speculation_that_skips_the_gate(checkpoint: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "checkpoint"
-    copy.symlink_to(checkpoint)
-    draft = json.dumps({"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 2})
-    printed = reason(copy, "--speculative-config", draft)
-    assert "no gate, with speculative decoding" in printed
-    assert "Traceback" not in printed
-
-
-def test_with_a_policy_file_that_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
-    copy, file = tmp_path / "checkpoint", tmp_path / "policy.yaml"
-    copy.symlink_to(checkpoint)
-    file.write_text("categories:\n  safety: {floor: 1.5}\n")
-    printed = reason(copy, "--refusal-policy", str(file))
-    assert "policy.yaml, line 2, categories.safety.floor: " in printed
-    assert "Traceback" not in printed
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.prepare.__name__)
+def test_does_not_start(fault: Fault, ends: Mapping[Fault, Future[End]]) -> None:
+    end = ends[fault].result()
+    assert end.status != 0
+    for text in fault.said:
+        assert text in end.output
+    assert fault.from_deep_inside or "Traceback" not in end.output
+    assert end.leftovers == []
