@@ -18,12 +18,13 @@ from transformers import (
 )
 
 from training.config import BaseConfig
+from training.errors import TrainingError
 from training.family_templates import TEMPLATES
 from training.records import Message
 from training.rendering import EncodingError, end_of_turn, render
 
 
-class BaseError(ValueError):
+class BaseError(TrainingError):
     """A base model cannot be read, or cannot be used as it is."""
 
 

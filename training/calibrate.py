@@ -12,28 +12,21 @@ from steering.intact import DamagedError, check_intact
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
 from training.calibration_files import write_calibration
 from training.datasets.load import SOURCES_HELP
+from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY
 from training.labelled import read_prompts, score
-from training.records import Record, RecordError
-from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
-from training.storage import StorageError, storing
+from training.records import Record
+from training.scorer import DTYPES, Scorer, TransformersScorer
+from training.storage import storing
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
 
-_NAMED = (
-    DamagedError,
-    FingerprintError,
-    ManifestError,
-    RecordError,
-    ScorerError,
-    StorageError,
-)
 REPORT_FOLDER = f"{CALIBRATION_FOLDER}/report"
 """In the checkpoint, unless another folder is named."""
 
 
-class CalibrateError(ValueError):
+class CalibrateError(TrainingError):
     """The checkpoint cannot be calibrated as asked."""
 
 
@@ -47,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _calibrate(arguments)
         else:
             _steer_traffic(arguments)
-    except (CalibrateError, *_NAMED) as error:
+    except (TrainingError, DamagedError, FingerprintError, ManifestError) as error:
         print(f"demur-calibrate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -194,17 +187,14 @@ def _show(
 
 def _steer_traffic(arguments: argparse.Namespace) -> None:
     """Print the thresholds that refuse a share of unlabelled traffic."""
-    from training.traffic import TrafficError, read_traffic, threshold_for
+    from training.traffic import read_traffic, threshold_for
 
     manifest = _manifest(arguments.checkpoint)
     records = read_traffic(arguments.prompts)
     scores = _scorer(arguments, manifest).score(
         [record.prompt for record in records], "first_token"
     )
-    try:
-        found = threshold_for(scores, arguments.traffic)
-    except TrafficError as error:
-        raise CalibrateError(str(error)) from error
+    found = threshold_for(scores, arguments.traffic)
     interval = found.interval
     print(
         f"{found.refused} of {found.prompts} prompts are refused,"

@@ -10,6 +10,7 @@ from training.datasets.convert import REPEATED, UNANSWERED, convert
 from training.datasets.load import SOURCES_HELP, load_records
 from training.datasets.split import SPLITS
 from training.datasets.statistics import Repeated, Statistics, characters, count
+from training.errors import TrainingError
 from training.records import Record, RecordError
 
 SHOWN = 5
@@ -18,6 +19,10 @@ WIDEST = 72
 """Characters of such an example."""
 MAX_LENGTH = 1024
 """Tokens, where a tokenizer but no limit is given."""
+
+
+class CheckError(TrainingError):
+    """The data cannot be counted as asked."""
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
@@ -136,13 +141,17 @@ def read_splits(data: Sequence[str]) -> dict[str, list[Record]]:
 def token_lengths(folder: Path) -> Callable[[Record], int]:
     """Counts a record's tokens as training encodes it, its control token included.
 
-    Of a triple the longer of its answers counts.
+    Of a triple the longer of its answers counts. Raises CheckError if the folder has no tokenizer;
+    counting raises EncodingError where its chat template does not take a conversation.
     """
     from transformers import AutoTokenizer
 
     from training.rendering import render
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckError(f"--tokenizer {folder}: {error}") from error
 
     def length(record: Record) -> int:
         if record.harmful is not None:

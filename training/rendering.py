@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from training.errors import TrainingError
 from training.records import Message
 
 _MARK = "0answer0"
@@ -22,7 +23,7 @@ _MARK = "0answer0"
 _THINKING_OPENED = re.compile(r"<think>\s*\Z")
 
 
-class EncodingError(ValueError):
+class EncodingError(TrainingError):
     """A record cannot be encoded with this tokenizer and chat template."""
 
 
@@ -40,8 +41,11 @@ def render(
 ) -> str:
     """Render messages by the chat template: with the generation prompt, unless `answered`.
 
-    Raises EncodingError if the template refuses them, as some do with system prompts.
+    Raises EncodingError if the template refuses them, as some do with system prompts, or if the
+    tokenizer has none.
     """
+    if not tokenizer.chat_template:
+        raise EncodingError("the tokenizer has no chat template")
     turns = [_turn(message) for message in messages]
     try:
         return str(

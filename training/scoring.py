@@ -9,12 +9,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steering.gate import log_odds
 from steering.tokens import ControlTokens
+from training.errors import TrainingError
 from training.progress import Progress
 from training.records import Message
 from training.rendering import prompt_ids
 
 
-class ScoringError(ValueError):
+class ScoringError(TrainingError):
     """A prompt cannot be scored by this model."""
 
 

@@ -18,10 +18,11 @@ from steering.gate import decide_np
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
 from steering.settings import log_odds_of, probability_of
 from training.datasets.load import load_records
+from training.errors import TrainingError
 from training.records import Record
 
 
-class TrafficError(ValueError):
+class TrafficError(TrainingError):
     """A share of this traffic cannot be had."""
 
 

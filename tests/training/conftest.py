@@ -90,6 +90,13 @@ def tiny() -> Recipe:
     )
 
 
+def refuse_system_prompts(checkpoint: Path) -> None:
+    """Give the checkpoint a chat template that takes no system prompts, as some families have."""
+    path = checkpoint / "chat_template.jinja"
+    rule = "{%- if messages[0].role == 'system' %}{{ raise_exception('no system') }}{%- endif %}"
+    path.write_text(rule + path.read_text())
+
+
 def measured(recipe: Recipe) -> Recipe:
     """The recipe with triples in its data, measured and saved every 10 of its steps."""
     splits = recipe.data(recipe.seed)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.datasets.load import SOURCES_HELP
+from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY, Dial, EvalError
-from training.records import RecordError
 from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ JUDGE_KEY = "DEMUR_JUDGE_API_KEY"
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-class UsageError(ValueError):
+class UsageError(TrainingError):
     """The command line asks for what does not go together."""
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"demur-eval: error: {error}", file=sys.stderr)
         return 2
-    except RecordError as error:
+    except TrainingError as error:
         print(f"demur-eval: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -172,15 +172,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         words=tuple(arguments.refusal_word),
         max_tokens=arguments.max_tokens,
     )
-    try:
-        judge = _judge(arguments)
-        target = _target(arguments, judge, dial)
-        if arguments.judge == TOKEN and not target.categories:
-            raise EvalError(f"{target.name} has no refusal tokens: choose --judge phrases or model")
-        report = evaluate(target, judge, plan)
-    except EvalError as error:
-        print(f"demur-eval: error: {error}", file=sys.stderr)
-        return 1
+    judge = _judge(arguments)
+    target = _target(arguments, judge, dial)
+    if arguments.judge == TOKEN and not target.categories:
+        raise EvalError(f"{target.name} has no refusal tokens: choose --judge phrases or model")
+    report = evaluate(target, judge, plan)
     print("\n".join(markdown(report)))
     print()
     for path in save(report, arguments.output):
