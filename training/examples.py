@@ -65,7 +65,8 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     """Encode the training records by the recipe's methods, holding out its share of them.
 
     splits: as `splits_of` gives them. The same ones give the same examples in the same order.
-    Raises EncodingError, and RunError if there is no example to train on.
+    Raises EncodingError, and RunError if there is no example to train on, or none to measure on
+    although a share is to be held out.
     """
     control = None
     if recipe.methods.tokens != "none":
@@ -81,7 +82,14 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
         examples += encoder.decisions(train) * recipe.sft.decision_copies
     if not examples:
         raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
-    return Examples(examples, _held_out(held, triples) if held else None)
+    held_out = _held_out(held, triples) if recipe.sft.eval_share else None
+    if held_out is not None and not held_out.by_kind:
+        raise RunError(
+            f"sft.eval_share={recipe.sft.eval_share} of {len(splits.train)} records holds out"
+            f" {len(held)}, of which none fits into sft.max_length={recipe.sft.max_length}: raise"
+            " either, or measure nothing with sft.eval_share=0"
+        )
+    return Examples(examples, held_out)
 
 
 def hold_out(
@@ -126,7 +134,8 @@ def _held_out(records: Sequence[Record], triples: TripleEncoder) -> HeldOut:
         made = triples.makers if record.harmful is not None else {_kind(record): encoder.encode}
         for kind, make in made.items():
             with suppress(PromptTooLongError):
-                by_kind.setdefault(kind, []).append(make(record))
+                example = make(record)
+                by_kind.setdefault(kind, []).append(example)
     return HeldOut(
         # By length, so that little is padded.
         {kind: sorted(found, key=lambda e: len(e.input_ids)) for kind, found in by_kind.items()},

@@ -10,6 +10,7 @@ from training.config import MethodsConfig, Recipe, Splits
 from training.encoding import Encoder
 from training.examples import build_examples, hold_out
 from training.records import Message, Record
+from training.work_folder import RunError
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
@@ -82,6 +83,38 @@ def test_held_out_examples_come_by_kind(recipe: Recipe, splits: Splits, untraine
     for examples in held.by_kind.values():
         lengths = [len(example.input_ids) for example in examples]
         assert lengths == sorted(lengths)
+
+
+def lengthened(record: Record) -> Record:
+    """The record with more before its question than fits."""
+    return replace(record, messages=(Message("system", "very " * 80), *record.messages))
+
+
+def test_a_kind_of_which_nothing_fits_is_none(
+    recipe: Recipe, splits: Splits, untrained: Parts
+) -> None:
+    train = [lengthened(record) if record.contrast_of else record for record in splits.train]
+    built = build_examples(
+        changed(recipe, eval_share=0.3), replace(splits, train=train), untrained[1]
+    )
+    assert built.held_out is not None
+    assert set(built.held_out.by_kind) == {"refusal", "answer", "prefix", "rto"}
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.3])
+def test_a_share_that_holds_nothing_out_is_an_error(
+    share: float, recipe: Recipe, splits: Splits, untrained: Parts
+) -> None:
+    held = hold_out(splits.train, share, recipe.seed)[1]
+    train = [lengthened(record) if record in held else record for record in splits.train]
+    with pytest.raises(RunError) as error:
+        build_examples(
+            changed(recipe, eval_share=share), replace(splits, train=train), untrained[1]
+        )
+    assert f"sft.eval_share={share} of 350 records holds out {len(held)}, of which none fits" in (
+        str(error.value)
+    )
+    assert "sft.max_length=64" in str(error.value)
 
 
 def test_decisions_name_the_token_that_is_right(
