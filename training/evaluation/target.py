@@ -60,7 +60,7 @@ class Reply:
     scores: tuple[float, ...] | None = None
     """One per category, in the target's order: the larger, the rather refused."""
     fault: str = ""
-    """Why there is no reply."""
+    """Why there is no reply, or no verdict on it."""
 
 
 class Target(Protocol):
