@@ -55,11 +55,17 @@ def evaluate(target: Target, judge: Judge, plan: Plan) -> Report:
         _measure(target, judge, plan, report)
     for attack in plan.attacks:
         with _noted(report, f"result of attack {attack.name}"):
-            report.attacks.append(run_attack(target, judge, attack, plan.dial))
+            report.attacks.append(run_attack(target, judge, attack, plan.dial, report.notes))
     if plan.triples and isinstance(target, CheckpointTarget):
         with _noted(report, "transition"):
             report.transition = transition(
-                target, judge, plan.triples, plan.dial, words=plan.words, max_tokens=plan.max_tokens
+                target,
+                judge,
+                plan.triples,
+                plan.dial,
+                words=plan.words,
+                max_tokens=plan.max_tokens,
+                notes=report.notes,
             )
     if not report.refusals and not report.attacks and report.transition is None:
         raise EvalError("; ".join(report.notes))
@@ -93,10 +99,12 @@ def _turn(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
     # An operator's bounds may forbid a turn.
     if plan.matrix:
         with _noted(report, "steering matrix"):
-            report.matrix = steering_matrix(target, judge, plan.records, plan.dial)
+            report.matrix = steering_matrix(
+                target, judge, plan.records, plan.dial, report.refusals, report.notes
+            )
     if plan.sweep:
         with _noted(report, "threshold sweep"):
-            report.sweep = threshold_sweep(target, judge, plan.records, plan.dial)
+            report.sweep = threshold_sweep(target, judge, plan.records, plan.dial, report.notes)
 
 
 @contextmanager

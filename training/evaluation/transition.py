@@ -18,7 +18,7 @@ from steering.gate import decide_np, log_odds
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.generation import generate
 from training.evaluation.judges import Judge
-from training.evaluation.measures import Share
+from training.evaluation.measures import Share, failures
 from training.evaluation.target import Dial, EvalError, Reply
 from training.progress import Progress
 from training.records import Record
@@ -93,6 +93,7 @@ def transition(
     *,
     words: Sequence[str],
     max_tokens: int,
+    notes: list[str],
 ) -> Transition:
     """Measure the transition.
 
@@ -102,6 +103,7 @@ def transition(
     one is the first of such a word, and the gate works in the dial's scope. Without words it works
     at every token, and tells.
     max_tokens: that the model writes on.
+    notes: gets what went wrong with replies that nobody can tell.
     Raises EvalError for a triple that is longer than the model's positions.
     """
     if not words:
@@ -110,9 +112,11 @@ def transition(
     turns = _forced(target, begun, dial, words)
     first = tuple(next((k for k, turn in enumerate(row) if turn and k), None) for row in turns)
     parts = []
+    every: list[Reply] = []
     for part in PARTS:
         lengths = [cut(part, len(harmful)) for _, _, harmful in begun]
         replies = _go_on(target, judge, triples, begun, lengths, dial, max_tokens)
+        every += replies
         told = [reply for reply in replies if reply.refused is not None]
         refusals = [reply for reply in told if reply.refused]
         positions = [reply.position for reply in refusals if reply.position is not None]
@@ -124,6 +128,7 @@ def transition(
                 float(median(positions)) if positions else None,
             )
         )
+    notes.extend(failures(every, "transition: "))
     return Transition(judge.name, tuple(at_once(turns)), tuple(parts), first)
 
 

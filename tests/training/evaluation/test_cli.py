@@ -71,6 +71,8 @@ def test_a_server_from_one_command(
     assert "| all | 0.750 |" in table
     assert "| jailbreak | 0.0% (0.0% to 97.5%; 0 of 1) |" in table
     assert "- note: 1 of 5 prompts have no result: messages: holds a control token" in table
+    assert "- note: steering matrix: 4 of 20 prompts have no result: messages: holds" in table
+    assert "- note: threshold sweep: 13 of 65 prompts have no result: messages: holds" in table
     assert "- note: no transition: a server takes no beginning" in table
     assert "- note: jailbreak: sent as a user's turn" in table
 

@@ -70,7 +70,7 @@ def test_forced_answers_turn_where_single_passes_do(finished: Path, threshold: f
     found = target(finished)
     thresholds = dict.fromkeys(found.categories, threshold)
     result = transition(
-        found, TokenJudge(), TRIPLES, Dial(thresholds=thresholds), words=(), max_tokens=4
+        found, TokenJudge(), TRIPLES, Dial(thresholds=thresholds), words=(), max_tokens=4, notes=[]
     )
     turns = [plain_turns(found, triple, thresholds) for triple in TRIPLES]
     assert list(result.at_once) == at_once(turns)
@@ -90,6 +90,7 @@ def test_a_dial_that_refuses_everything_turns_every_answer_at_once(finished: Pat
         Dial(thresholds={"safety": 0.0}),
         words=(),
         max_tokens=4,
+        notes=[],
     )
     lengths = [len(target(finished).tokenizer.encode(triple.harmful)) for triple in TRIPLES]
     assert [point.part for point in result.parts] == list(PARTS)
@@ -106,7 +107,13 @@ def test_a_dial_that_refuses_everything_turns_every_answer_at_once(finished: Pat
 def test_a_dial_that_refuses_nothing_turns_none(finished: Path) -> None:
     never = dict.fromkeys(("safety", "temporal"), 1.0)
     result = transition(
-        target(finished), TokenJudge(), TRIPLES, Dial(thresholds=never), words=(), max_tokens=4
+        target(finished),
+        TokenJudge(),
+        TRIPLES,
+        Dial(thresholds=never),
+        words=(),
+        max_tokens=4,
+        notes=[],
     )
     assert all(p.turns.value == p.goes_on.value == 0 and p.position is None for p in result.parts)
     assert result.first == (None, None, None)
@@ -118,16 +125,18 @@ def test_a_model_without_tokens_turns_by_its_word(finished: Path, tmp_path: Path
     (folder / MANIFEST_FILE).unlink()
     found = target(folder)
     with pytest.raises(EvalError, match="needs a word that its refusals begin with"):
-        transition(found, PhraseJudge(), TRIPLES, Dial(), words=(), max_tokens=4)
+        transition(found, PhraseJudge(), TRIPLES, Dial(), words=(), max_tokens=4, notes=[])
     # This one still writes its token first, which no word stands for: none is turned by one.
-    result = transition(found, PhraseJudge(), TRIPLES, Dial(), words=("Sorry",), max_tokens=6)
+    result = transition(
+        found, PhraseJudge(), TRIPLES, Dial(), words=("Sorry",), max_tokens=6, notes=[]
+    )
     assert result.told_by == "phrases"
     assert result.first == (None, None, None)
     assert result.parts[0].goes_on.count == 2
     assert result.parts[0].position == 0
     # Its own opening is likeliest where the word is that token.
     opened = transition(
-        found, PhraseJudge(), TRIPLES, Dial(), words=("<|refuse:safety|>",), max_tokens=6
+        found, PhraseJudge(), TRIPLES, Dial(), words=("<|refuse:safety|>",), max_tokens=6, notes=[]
     )
     assert (opened.at_once[0].turns.count, opened.at_once[0].turns.of) == (2, 3)
 
@@ -135,7 +144,9 @@ def test_a_model_without_tokens_turns_by_its_word(finished: Path, tmp_path: Path
 def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
     found = target(finished)
     assert found.control is not None
-    result = transition(found, PhraseJudge(), TRIPLES, Dial(), words=("boat",), max_tokens=4)
+    result = transition(
+        found, PhraseJudge(), TRIPLES, Dial(), words=("boat",), max_tokens=4, notes=[]
+    )
     # The likeliest token but for control tokens, by a pass of its own for every position.
     boats = {found.tokenizer.encode(word)[0] for word in ("boat", " boat")}
     for triple, first in zip(TRIPLES, result.first, strict=True):
@@ -155,4 +166,4 @@ def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
 def test_triples_longer_than_the_model(finished: Path) -> None:
     long = replace(TRIPLES[0], harmful="q" * 300)
     with pytest.raises(EvalError, match=r"a triple has .* tokens, the model 128 positions"):
-        transition(target(finished), TokenJudge(), [long], Dial(), words=(), max_tokens=4)
+        transition(target(finished), TokenJudge(), [long], Dial(), words=(), max_tokens=4, notes=[])
