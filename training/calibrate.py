@@ -129,8 +129,6 @@ def _share(text: str) -> float:
 def _calibrate(arguments: argparse.Namespace) -> None:
     checkpoint: Path = arguments.checkpoint
     manifest = _manifest(checkpoint)
-    if not manifest.scopes:
-        raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     if manifest.calibration is not None and not arguments.force:
         raise CalibrateError(
             f"{checkpoint} is calibrated already, {_described(manifest.calibration)}; --force"
@@ -145,7 +143,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
     weights = fingerprint(checkpoint)
-    scorer = _scorer(arguments, manifest)
+    scorer = _scorer(arguments, manifest, manifest.scopes)
     by_scope = {scope: score(scorer, manifest, records, scope) for scope in manifest.scopes}
     calibration = Calibration(
         engine=scorer.engine,
@@ -191,9 +189,8 @@ def _steer_traffic(arguments: argparse.Namespace) -> None:
 
     manifest = _manifest(arguments.checkpoint)
     records = read_traffic(arguments.prompts)
-    scores = _scorer(arguments, manifest).score(
-        [record.prompt for record in records], "first_token"
-    )
+    scorer = _scorer(arguments, manifest, ("first_token",))
+    scores = scorer.score([record.prompt for record in records], "first_token")
     found = threshold_for(scores, arguments.traffic)
     interval = found.interval
     print(
@@ -209,11 +206,13 @@ def _manifest(checkpoint: Path) -> Manifest:
     if not checkpoint.is_dir():
         raise CalibrateError(f"{checkpoint} is not a folder")
     manifest = Manifest.load(checkpoint)
+    if not manifest.scopes:
+        raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     check_intact(checkpoint)
     return manifest
 
 
-def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
+def _scorer(arguments: argparse.Namespace, manifest: Manifest, scopes: Sequence[Scope]) -> Scorer:
     if arguments.server is not None:
         # Only now: OpenAI's client takes a second.
         from training.evaluation.pool import Pool
@@ -221,7 +220,7 @@ def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         pool = Pool.of(arguments.server, SERVER_KEY, arguments.batch_size)
-        return ServerScorer(pool, manifest)
+        return ServerScorer(pool, manifest, scopes)
     return TransformersScorer(
         arguments.checkpoint,
         manifest,

@@ -22,11 +22,17 @@ class ServerScorer:
 
     engine = "vllm"
 
-    def __init__(self, pool: Pool, manifest: Manifest) -> None:
-        """Ask the server what it is.
+    def __init__(self, pool: Pool, manifest: Manifest, scopes: Sequence[Scope]) -> None:
+        """Ask the server what it is. scopes: those that it will be asked to score for.
 
-        Raises EvalError if it cannot be asked, and ScorerError if it has other categories.
+        Raises EvalError if it cannot be asked, and ScorerError if it has other categories, or for
+        another scope than that of the first token.
         """
+        if others := [scope for scope in scopes if scope != "first_token"]:
+            raise ScorerError(
+                "a server gives scores of an answer's first position only, and this checkpoint"
+                f" is calibrated for {others[0]}, too: leave out --server"
+            )
         self._pool = pool
         self._names = manifest.names
         self._model = pool.model()
@@ -43,11 +49,7 @@ class ServerScorer:
         self, prompts: Sequence[Sequence[Message]], scope: Scope
     ) -> "npt.NDArray[np.float32]":
         """As `Scorer` has it, for the scope of the first token. Raises EvalError, ScorerError."""
-        if scope != "first_token":
-            raise ScorerError(
-                "a server gives scores of an answer's first position only, and this checkpoint"
-                f" is calibrated for {scope}, too: leave out --server"
-            )
+        assert scope == "first_token", scope
         bodies = [self._body(prompt) for prompt in prompts]
         answers = self._pool.ask(bodies, "scoring")
         rows = [self._scores(index, answer) for index, answer in enumerate(answers)]

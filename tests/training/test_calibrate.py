@@ -238,6 +238,27 @@ def test_a_report_that_cannot_be_written_is_told(
     assert Manifest.load(checkpoint).calibration is not None
 
 
+def test_a_server_is_asked_for_nothing_that_it_cannot_score(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest.load(checkpoint)
+    both = manifest.model_copy(update={"scopes": ("first_token", "every_token")})
+    both.save(checkpoint)
+    away = [checkpoint, prompts(checkpoint), "--server", "http://127.0.0.1:9/v1"]
+    assert "is calibrated for every_token, too: leave out --server" in failure(capsys, *away)
+    # Thresholds for traffic are for the first token, which a server can score.
+    assert "Connection error" in failure(capsys, *away, "--traffic", "0.5")
+
+
+@pytest.mark.parametrize("flags", [(), ("--traffic", "0.5")])
+def test_a_baseline_has_nothing_to_calibrate(
+    flags: tuple[str, ...], checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Manifest.load(checkpoint).model_copy(update={"scopes": ()}).save(checkpoint)
+    said = failure(capsys, checkpoint, prompts(checkpoint), *flags)
+    assert "has no trained control tokens: nothing to calibrate" in said
+
+
 class TestTraffic:
     def test_thresholds_are_printed_and_nothing_is_written(
         self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
