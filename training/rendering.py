@@ -71,9 +71,10 @@ def answer_of(
 
     prompt: the messages before it, rendered. What the template writes behind the end of the turn
     (a newline, say) is left out: generation stops before it.
-    Raises EncodingError if the rendered conversation does not start with `prompt`, leaves out the
-    turn's thinking, or ends the turn with no special token.
+    Raises EncodingError if the turn spells a special token, or if the rendered conversation does
+    not start with `prompt`, leaves out its thinking, or ends it with no special token.
     """
+    _check_spelling(tokenizer, messages[-1].content)
     text = _answer_text(tokenizer, prompt, messages)
     thinking = messages[-1].thinking
     if thinking is not None and thinking.strip() not in text:
@@ -135,14 +136,33 @@ def _lead(
     return lead if found and text.startswith(lead) else ""
 
 
+def _check_spelling(tokenizer: PreTrainedTokenizerBase, content: str) -> None:
+    ids: list[int] = tokenizer.encode(content, add_special_tokens=False)
+    if spelled := _special(tokenizer, ids):
+        token = tokenizer.convert_ids_to_tokens(ids[spelled[0]])
+        raise EncodingError(
+            f"the answer {content!r} spells {token!r}, a special token of this tokenizer, which may"
+            " end it there: change the record"
+        )
+
+
+def _special(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[int]:
+    """Places of special tokens in `ids`."""
+    # Not `all_special_ids`, which Gemma's end of a turn, for one, is not among.
+    added = tokenizer.added_tokens_decoder
+    end = tokenizer.eos_token_id
+    return [
+        place
+        for place, token in enumerate(ids)
+        if token == end or (token in added and added[token].special)
+    ]
+
+
 def _up_to_end(tokenizer: PreTrainedTokenizerBase, body: str) -> list[int]:
     ids: list[int] = tokenizer.encode(body, add_special_tokens=False)
     if tokenizer.eos_token_id in ids:
         return ids[: ids.index(tokenizer.eos_token_id) + 1]
-    # Not `all_special_ids`, which Gemma's end of a turn, for one, is not among.
-    added = tokenizer.added_tokens_decoder
-    special = [place for place, token in enumerate(ids) if token in added and added[token].special]
-    if special:
+    if special := _special(tokenizer, ids):
         return ids[: special[-1] + 1]
     raise EncodingError(
         f"the chat template ends an answer neither with {tokenizer.eos_token!r}, the tokenizer's"

@@ -74,6 +74,14 @@ def test_triples_turn_inside_the_harmful_answer(encoder: Encoder, turn_end: str)
     assert set(labels) == {"<|refuse:safety|>"}
 
 
+def test_an_answer_that_spells_the_end_of_a_turn_is_not_cut(
+    encoder: Encoder, turn_end: str
+) -> None:
+    answer = Message("assistant", f"Write {turn_end} where a tag ends.")
+    with pytest.raises(EncodingError, match=r"'Write .* where a tag ends.' spells '.*', a special"):
+        encoder.encode(Record((*ASKED, answer), None))
+
+
 def test_thinking_has_no_place(encoder: Encoder) -> None:
     answer = Message("assistant", "No, sorry.", thinking="A lock? Rather not.")
     with pytest.raises(EncodingError, match="leaves out the thinking"):
