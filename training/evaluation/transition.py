@@ -22,6 +22,7 @@ from training.evaluation.measures import Share, failures
 from training.evaluation.target import Dial, EvalError, Reply
 from training.progress import Progress
 from training.records import Record
+from training.rendering import answer_of, render
 
 PARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the harmful answer that are given before the model goes on."""
@@ -137,13 +138,15 @@ Begun = tuple[list[int], list[int], list[int]]
 
 
 def _begun(target: CheckpointTarget, triple: Record) -> Begun:
-    assert triple.harmful is not None
     respond = None if target.control is None else target.control.respond
-    return (
-        target.ids(triple.prompt),
-        [] if respond is None else [respond],
-        target.tokenizer.encode(triple.harmful, add_special_tokens=False),
+    answer = answer_of(
+        target.tokenizer,
+        render(target.tokenizer, triple.prompt),
+        triple.harmfully_answered.messages,
     )
+    # As in training: the thinking part that a template writes opens the answer, too.
+    opening = [*([] if respond is None else [respond]), *answer.lead]
+    return target.ids(triple.prompt), opening, answer.body[:-1]
 
 
 def _forced(
@@ -172,8 +175,10 @@ def _forced(
                 use_cache=False,
             )
             logits = output.logits[0].float()  # [kept, V]
-            # Position 0 is where the answer opens; behind the opening, only harmful tokens count.
-            logits = torch.cat([logits[:1], logits[len(opening) + 1 :]])
+            # Position 0 is where a control token decides, before all that opens the answer, or else
+            # where its text begins; behind the opening, only harmful tokens count.
+            first = 0 if target.control is not None else len(opening)
+            logits = torch.cat([logits[first : first + 1], logits[len(opening) + 1 :]])
             found.append(_turns(target, logits, dial, openers))
             progress.advance()
     return found

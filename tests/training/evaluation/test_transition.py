@@ -1,3 +1,4 @@
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,16 @@ import torch
 from steering.gate import log_odds
 from steering.manifest import MANIFEST_FILE
 from tests.training.conftest import exchange
+from tests.training.test_rendering import WRITES_THINKING
+from training.config import MethodsConfig
+from training.encoding import Encoder
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.judges import PhraseJudge, TokenJudge
 from training.evaluation.target import Dial, EvalError
 from training.evaluation.transition import PARTS, at_once, cut, transition
 from training.records import Record
 from training.rendering import render
+from training.triples import TripleEncoder
 
 SAFE = "I cannot help with that."
 TRIPLES = [
@@ -161,6 +166,33 @@ def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
             turns.append(int(logits.argmax()) in boats)
         assert first == first_turn(turns)
     assert [point.turned.count for point in result.at_once] != [0] * len(result.at_once)
+
+
+def test_a_thinking_part_stands_behind_the_respond_token_as_in_training(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "thinking"
+    shutil.copytree(finished, folder)
+    (folder / "chat_template.jinja").write_text(WRITES_THINKING)
+    found = target(folder)
+    triple = TRIPLES[0]
+    encoder = TripleEncoder(
+        Encoder(found.tokenizer, found.control, found.categories, 128),
+        MethodsConfig(),
+        random.Random(0),
+    )
+    forced: list[list[int]] = []
+    found.model.register_forward_pre_hook(
+        lambda _, __, given: forced.append(given["input_ids"][0].tolist()), with_kwargs=True
+    )
+    never = dict.fromkeys(found.categories, 1.0)
+    result = transition(
+        found, TokenJudge(), [triple], Dial(thresholds=never), words=(), max_tokens=1, notes=[]
+    )
+    # What is forced is what RTO learns on, without the end of its turn.
+    assert forced[0] == encoder.rto(triple).input_ids[:-1]
+    assert "<think>" in found.tokenizer.decode(forced[0])
+    assert len(result.at_once) == 1 + len(found.tokenizer.encode(triple.harmful))
 
 
 def test_triples_longer_than_the_model(finished: Path) -> None:
