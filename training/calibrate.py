@@ -18,6 +18,7 @@ from training.labelled import read_prompts, score
 from training.records import Record
 from training.scorer import DTYPES, Scorer, TransformersScorer
 from training.storage import storing
+from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
+    wait_without_spinning()
     try:
         if arguments.traffic is None:
             _calibrate(arguments)

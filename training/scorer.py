@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 from steering.manifest import Manifest, Scope
 from training.errors import TrainingError
 from training.records import Message
-from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +56,6 @@ class TransformersScorer:
 
         Raises ScorerError if the checkpoint does not load, or does not fit its manifest.
         """
-        wait_without_spinning()
         # Only now: these imports take seconds.
         from training.loading import control_tokens, load, quiet
 
