@@ -10,7 +10,7 @@ from training.evaluation.cli import main
 from training.evaluation.replies import read_replies
 from training.records import Message, Record, write_records
 
-from .conftest import Served
+from .conftest import Served, log_odds
 
 PLOTS = ("refusals", "roc", "matrix", "sweep")
 
@@ -61,7 +61,7 @@ def test_a_server_from_one_command(
     replies = read_replies(output)
     assert [record for record, _ in replies] == records
     assert [reply.refused for _, reply in replies] == [True, False, True, False, None]
-    assert replies[0][1].scores == (0.9, 0.0)
+    assert replies[0][1].scores == (log_odds(0.9), -50.0)
     shown = capsys.readouterr().out
     table = (output / "results.md").read_text()
     assert table in shown

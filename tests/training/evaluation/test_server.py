@@ -9,7 +9,7 @@ from training.evaluation.server import ServerTarget
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.records import Message, Record
 
-from .conftest import CATEGORIES, Served
+from .conftest import CATEGORIES, Served, log_odds
 
 
 def asked(text: str) -> tuple[Message, ...]:
@@ -41,7 +41,7 @@ def test_a_server_of_ours_is_recognised_and_gives_scores(served: Served) -> None
     found = target(served)
     assert found.categories == CATEGORIES
     reply = found.ask([asked("safety 0.9")], Dial(), "test")[0]
-    assert reply == Reply(True, "safety", 0, "I cannot help with that.", (0.9, 0.0))
+    assert reply == Reply(True, "safety", 0, "I cannot help with that.", (log_odds(0.9), -50))
     assert served.keys == {"Bearer secret"}
 
 
