@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from steering.manifest import CategoryName
+from training.arguments import repeated
 from training.categories import COCONOT, manifest_of
 from training.config import Section, Splits
 from training.datasets.load import load_records
@@ -17,8 +18,8 @@ def _split(value: Any) -> Any:
 
 
 def _no_twins(names: tuple[str, ...]) -> tuple[str, ...]:
-    if twins := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"{twins[0]!r} is listed twice")
+    if twin := repeated(names):
+        raise ValueError(f"{twin!r} is listed twice")
     return names
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.arguments import repeated
 from training.datasets.load import SOURCES_HELP
 from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY, Dial, EvalError
@@ -144,6 +145,9 @@ def _is_server(arguments: argparse.Namespace) -> bool:
 def _check(arguments: argparse.Namespace) -> None:
     if not any((arguments.data, arguments.attacks, arguments.raw_attacks, arguments.triples)):
         raise UsageError("nothing to measure with: give --data, --attacks or --triples")
+    for flag, settings in [("--rate", arguments.rate), ("--threshold", arguments.threshold)]:
+        if again := repeated([name for name, _ in settings]):
+            raise UsageError(f"{flag} is given twice for {again}")
     if arguments.judge == MODEL and not arguments.judge_url:
         raise UsageError("--judge model needs --judge-url")
     if not _is_server(arguments) and not Path(arguments.target).is_dir():

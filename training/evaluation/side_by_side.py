@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from training.arguments import repeated
 from training.errors import TrainingError
 
 REPORT, PLOT = "comparison.md", "comparison"
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("variants", nargs="+", type=_variant, metavar="NAME=DIR[,DIR...]", help="results of runs")
     add("--output", type=Path, required=True, metavar="DIR", help=f"for {REPORT} and its plot")
     arguments = parser.parse_args(argv)
+    if again := repeated([name for name, _ in arguments.variants]):
+        parser.error(f"{again} is given twice: name all folders of its runs at once")
     try:
         lines, paths = write_comparison(dict(arguments.variants), arguments.output)
     except TrainingError as error:

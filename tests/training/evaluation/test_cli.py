@@ -196,6 +196,16 @@ def test_the_dial_and_what_is_skipped(finished: Path, tmp_path: Path) -> None:
         (["FOLDER"], 2, "nothing to measure with"),
         (["none", "--data", "a"], 2, "none is neither a URL nor a folder"),
         (["FOLDER", "--data", "a", "--judge", "model"], 2, "--judge model needs --judge-url"),
+        (
+            ["FOLDER", "--data", "a", *["--rate", "b=1", "--rate", "a=0.5", "--rate", "b=0"]],
+            2,
+            "--rate is given twice for b",
+        ),
+        (
+            ["FOLDER", "--data", "a", "--threshold", "a=0.5", "--threshold", "a=0.5"],
+            2,
+            "--threshold is given twice for a",
+        ),
         (["FOLDER", "--data", "none.jsonl"], 1, "none.jsonl: cannot be read"),
         (["EMPTY", "--attacks", "ATTACK"], 1, "Unrecognized model"),
         (["FOLDER", "--attacks", "ATTACK", "--rate", "safety=1"], 1, "is not calibrated"),
