@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from steering.fingerprint import FingerprintError, fingerprint
 from steering.intact import DamagedError, check_intact
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
+from training.arguments import BATCH_SIZE, DTYPES, MAX_TOKENS, positive
 from training.calibration_files import write_calibration
 from training.datasets.load import SOURCES_HELP
 from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY
 from training.labelled import read_prompts, score
 from training.records import Record
-from training.scorer import DTYPES, Scorer, TransformersScorer
+from training.scorer import Scorer, TransformersScorer
 from training.storage import storing
 from training.threads import wait_without_spinning
 
@@ -80,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--batch-size",
-        type=_count,
-        default=32,
+        type=positive,
+        default=BATCH_SIZE,
         metavar="N",
         help="prompts at a time; default: %(default)s",
     )
@@ -94,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--answer-tokens",
-        type=_count,
-        default=64,
+        type=positive,
+        default=MAX_TOKENS,
         metavar="N",
         help="length of the answers that are scored for the scope of every token, where the"
         " checkpoint has it; default: %(default)s",
@@ -110,12 +111,6 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="replace the calibration that is there"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def _share(text: str) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from training.arguments import positive
 from training.datasets.convert import REPEATED, UNANSWERED, convert
 from training.datasets.load import SOURCES_HELP, load_records
 from training.datasets.split import SPLITS
@@ -39,7 +40,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-length",
-        type=int,
+        type=positive,
         metavar="N",
         help=f"tokens from which on training cuts; default with a tokenizer: {MAX_LENGTH}",
     )
@@ -60,7 +61,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         help="give prompts to refuse that have no answer a short refusal of their category",
     )
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="read the first N rows of each source only"
+        "--limit", type=positive, metavar="N", help="read the first N rows of each source only"
     )
 
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-DTYPES = ("float32", "bfloat16", "float16")
-
 
 class ScorerError(TrainingError):
     """What should score prompts cannot be used, or gives no scores."""

@@ -135,6 +135,19 @@ def test_tokens_are_counted_as_training_encodes_them(finished: Path) -> None:
         assert length(record) - len(encoder.encode(record).input_ids) in (0, 1)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "a.jsonl", "--max-length", "0"],
+        ["convert", "a.jsonl", "--output", "b", "--limit", "-1"],
+    ],
+)
+def test_numbers_begin_at_1(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert "is not a whole number from 1 on" in capsys.readouterr().err
+
+
 def test_a_tokenizer_that_cannot_count_is_told(
     folder: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

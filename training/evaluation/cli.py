@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.arguments import repeated
+from training.arguments import BATCH_SIZE, DTYPES, MAX_TOKENS, positive, repeated
 from training.datasets.load import SOURCES_HELP
 from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY, Dial, EvalError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TOKEN, PHRASES, MODEL = "token", "phrases", "model"
 JUDGE_KEY = "DEMUR_JUDGE_API_KEY"
 """Environment variable with the key of the judge's endpoint."""
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class UsageError(TrainingError):
@@ -68,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--triples", nargs="+", default=[], metavar="SOURCE",
         help="records with a harmful answer, for the transition curve of a checkpoint",
     )  # fmt: skip
-    add("--limit", type=_count, metavar="N", help="read the first N rows of each source only")
+    add("--limit", type=positive, metavar="N", help="read the first N rows of each source only")
     add("--skip", nargs="+", choices=("matrix", "sweep"), default=[], help="do not measure these")
     _add_dial(parser.add_argument_group("the dial while measuring; the default where not given"))
     _add_judge(parser.add_argument_group("how a refusal is told"))
@@ -105,26 +104,20 @@ def _add_judge(group: "argparse._ArgumentGroup") -> None:
 def _add_asking(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--model", metavar="NAME", help="of a server; default: the one it serves")
     group.add_argument(
-        "--concurrency", type=_count, default=8, metavar="N",
+        "--concurrency", type=positive, default=8, metavar="N",
         help="requests to a server at a time; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
-        "--max-tokens", type=_count, default=64, metavar="N",
+        "--max-tokens", type=positive, default=MAX_TOKENS, metavar="N",
         help="of an answer, where it is read; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
-        "--batch-size", type=_count, default=32, metavar="N",
+        "--batch-size", type=positive, default=BATCH_SIZE, metavar="N",
         help="prompts of a checkpoint at a time; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
         "--dtype", choices=DTYPES, default=DTYPES[0], help="of a checkpoint; default: %(default)s"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def _setting(text: str) -> tuple[str, float]:
