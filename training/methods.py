@@ -7,11 +7,11 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from steering.manifest import Category, Scope
+from training.categories import SHARED_TOKEN
 from training.config import MethodsConfig, Splits
 from training.records import Record, RecordError
 
 SHARED = "refusal"
-SHARED_TOKEN = "<|refuse|>"
 """The one category that stands for all where they share a token."""
 
 

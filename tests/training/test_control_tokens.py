@@ -6,11 +6,11 @@ from transformers import LlamaForCausalLM
 
 from steering.manifest import Manifest
 from steering.tokens import TokenizerMismatchError
+from training.categories import refuse_token
 from training.config import ScratchConfig
 from training.control_tokens import (
     RESPOND_WORDS,
     add_control_tokens,
-    refuse_token,
     refuse_words,
     set_rows_to_means,
 )
