@@ -14,6 +14,7 @@ from training.encoding import Encoder, Example, PromptTooLongError
 from training.loading import control_tokens
 from training.methods import apply_methods
 from training.records import Record, RecordError
+from training.rendering import end_of_turn, prompt_ids
 from training.triples import TripleEncoder
 from training.work_folder import RunError
 
@@ -71,13 +72,13 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     control = None
     if recipe.methods.tokens != "none":
         control = control_tokens(splits.manifest, tokenizer)
-    encoder = Encoder.for_manifest(
-        tokenizer, control, splits.manifest, recipe.sft.max_length, recipe.sft.loss_on
+    encoder = Encoder(
+        tokenizer, control, splits.manifest.names, recipe.sft.max_length, recipe.sft.loss_on
     )
     train, held = hold_out(splits.train, recipe.sft.eval_share, recipe.seed)
     triples = TripleEncoder(encoder, recipe.methods, random.Random(recipe.seed))
     logger.info("Encoding %d records.", len(splits.train))
-    examples = encoder.encode_all(train, triples.expand)
+    examples = encode_all(train, triples)
     if recipe.sft.decision_copies:
         examples += encoder.decisions(train) * recipe.sft.decision_copies
     if not examples:
@@ -90,6 +91,31 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
             " either, or measure nothing with sft.eval_share=0"
         )
     return Examples(examples, held_out)
+
+
+def encode_all(records: Sequence[Record], triples: TripleEncoder) -> list[Example]:
+    """The examples of all records but those whose prompt is too long; the log says how many."""
+    encoder = triples.encoder
+    examples: list[Example] = []
+    skipped = cut = 0
+    end = end_of_turn(encoder.tokenizer)
+    for record in records:
+        try:
+            made = triples.expand(record)
+        except PromptTooLongError:
+            skipped += 1
+            continue
+        examples.extend(made)
+        cut += any(example.input_ids[-1] != end for example in made)
+    if skipped or cut:
+        logger.warning(
+            "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",
+            len(records),
+            skipped,
+            cut,
+            encoder.max_length,
+        )
+    return examples
 
 
 def hold_out(
@@ -153,10 +179,11 @@ def _kind(record: Record) -> str:
 
 def _decisions(records: Sequence[Record], encoder: Encoder) -> Iterable[Decision]:
     for record in records if encoder.control is not None else ():
-        parts = encoder.parts(record)
-        if len(parts.prompt) < encoder.max_length:
+        prompt = prompt_ids(encoder.tokenizer, record.prompt)
+        if len(prompt) < encoder.max_length:
+            control = encoder.control_of(record)
             yield Decision(
-                parts.prompt,
-                parts.control[0] if parts.control else None,
+                prompt,
+                control[0] if control else None,
                 None if record.category is None else encoder.categories.index(record.category),
             )

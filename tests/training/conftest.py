@@ -180,7 +180,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def examples(untrained: Parts, manifest: Manifest, records: list[Record]) -> list[Example]:
     _, tokenizer, control = untrained
-    return Encoder.for_manifest(tokenizer, control, manifest, max_length=64).encode_all(records)
+    return [*map(Encoder(tokenizer, control, manifest.names, max_length=64).encode, records)]
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_tokens_are_counted_as_training_encodes_them(finished: Path) -> None:
     _, tokenizer = load(finished)
     manifest = Manifest.load(finished)
     control = control_tokens(manifest, tokenizer)
-    encoder = Encoder.for_manifest(tokenizer, control, manifest, max_length=1000)
+    encoder = Encoder(tokenizer, control, manifest.names, max_length=1000)
     length = token_lengths(finished)
     for record in TRAIN:
         # The template's newline behind the end of the turn is not trained on, but counted here.

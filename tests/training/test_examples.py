@@ -1,4 +1,6 @@
+import logging
 from dataclasses import replace
+from random import Random
 
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -8,8 +10,9 @@ from steering.tokens import ControlTokens
 from tests.training.conftest import exchange
 from training.config import MethodsConfig, Recipe, Splits
 from training.encoding import Encoder
-from training.examples import build_examples, hold_out
+from training.examples import build_examples, encode_all, hold_out
 from training.records import Message, Record
+from training.triples import TripleEncoder
 from training.work_folder import RunError
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
@@ -24,6 +27,13 @@ def splits(records: list[Record], manifest: Manifest) -> Splits:
     return Splits([*records, *triples], [], [], manifest)
 
 
+@pytest.fixture
+def encoding(untrained: Parts, manifest: Manifest) -> TripleEncoder:
+    _, tokenizer, control = untrained
+    encoder = Encoder(tokenizer, control, manifest.names, max_length=64)
+    return TripleEncoder(encoder, MethodsConfig(), Random(0))
+
+
 def changed(recipe: Recipe, **sft: object) -> Recipe:
     return recipe.model_copy(update={"sft": recipe.sft.model_copy(update=sft)})
 
@@ -32,10 +42,10 @@ def test_without_triples_and_held_out_prompts_it_is_what_the_encoder_makes(
     recipe: Recipe, records: list[Record], manifest: Manifest, untrained: Parts
 ) -> None:
     _, tokenizer, control = untrained
-    encoder = Encoder.for_manifest(tokenizer, control, manifest, recipe.sft.max_length)
+    encoder = Encoder(tokenizer, control, manifest.names, recipe.sft.max_length)
     splits = Splits(records, [], [], manifest)
     built = build_examples(changed(recipe, decision_copies=2), splits, tokenizer)
-    assert built.train == encoder.encode_all(records) + encoder.decisions(records) * 2
+    assert built.train == [*map(encoder.encode, records), *encoder.decisions(records) * 2]
     assert built.held_out is None
 
 
@@ -49,6 +59,27 @@ def test_the_same_recipe_gives_the_same_examples_and_another_seed_others(
     assert build_examples(other, splits, tokenizer).train != built
     # Of each triple two, of each other record one.
     assert len(built) == len(splits.train) + 70
+
+
+def test_long_records_are_skipped_or_cut_and_counted(
+    encoding: TripleEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    fine = exchange("a", "b")
+    long_answer = exchange("a", "q" * 99, "safety")
+    long_prompt = exchange("q" * 99, "b")
+    with caplog.at_level(logging.WARNING):
+        examples = encode_all([fine, long_prompt, long_answer], encoding)
+    assert [len(example.input_ids) <= 64 for example in examples] == [True, True]
+    assert encoding.encoder.control is not None
+    assert encoding.encoder.control.refuse[0] in examples[1].labels
+    assert "Of 3 records, 1 were skipped and 1 answers were cut" in caplog.text
+
+
+def test_nothing_is_logged_where_all_fits(
+    encoding: TripleEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode_all([exchange("a", "b")], encoding)
+    assert not caplog.records
 
 
 def test_held_out_prompts_are_nowhere_trained(records: list[Record]) -> None:

@@ -27,7 +27,7 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def encoder(family: str, manifest: Manifest, tmp_path: Path) -> Encoder:
     _, tokenizer = load(write_checkpoint(tmp_path / "start", family, manifest))
-    return Encoder.for_manifest(tokenizer, control_tokens(manifest, tokenizer), manifest, 256)
+    return Encoder(tokenizer, control_tokens(manifest, tokenizer), manifest.names, 256)
 
 
 @pytest.fixture
