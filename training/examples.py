@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import random
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from training.config import Recipe, Splits
+from training.datasets.split import folded
 from training.encoding import Encoder, Example, PromptTooLongError
 from training.loading import control_tokens
 from training.methods import apply_methods
@@ -17,6 +19,8 @@ from training.records import Record, RecordError
 from training.rendering import end_of_turn, prompt_ids
 from training.triples import TripleEncoder
 from training.work_folder import RunError
+
+_APOSTROPHES = re.compile("['\N{RIGHT SINGLE QUOTATION MARK}]")
 
 logger = logging.getLogger(__name__)
 
@@ -123,14 +127,16 @@ def hold_out(
 ) -> tuple[Sequence[Record], list[Record]]:
     """Training and held-out records; about `share` of the prompts are held out.
 
-    The last user turn decides, by a hash with the seed: records that ask the same are never parted.
+    The last user turn decides, by a hash with the seed: records that ask the same are never parted,
+    however they case and punctuate it.
     """
     if not share:
         return records, []
     parts: tuple[list[Record], list[Record]] = ([], [])
     for record in records:
         asked = next(turn.content for turn in reversed(record.prompt) if turn.role == "user")
-        digest = hashlib.sha256(f"{seed} {asked.strip().lower()}".encode()).digest()
+        key = folded(_APOSTROPHES.sub("", asked))
+        digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
         parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)
     return parts
 

@@ -92,12 +92,13 @@ def test_held_out_prompts_are_nowhere_trained(records: list[Record]) -> None:
 
 
 def test_the_question_decides_whatever_stands_around_it() -> None:
-    alone = exchange("Will it rain", "No.")
+    alone = exchange("Won't it rain?", "No.")
     system = Message("system", "Be brief.")
     same = [
         alone,
         replace(alone, messages=(system, *alone.messages)),
-        exchange("will it rain ", "Yes."),
+        exchange("wont  it rain ", "Yes."),
+        exchange("Won\N{RIGHT SINGLE QUOTATION MARK}t it rain...", "Yes."),
         replace(alone, messages=(*exchange("Hello", "Hi.").messages, *alone.messages)),
     ]
     for seed in range(20):
