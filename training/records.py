@@ -63,6 +63,10 @@ class Message:
     thinking: str | None = None
     """What an assistant turn's author thought before the content; None where nothing is known."""
 
+    def as_dict(self) -> dict[str, str]:
+        """Role and content, as requests and chat templates have them; without the thinking."""
+        return {"role": self.role, "content": self.content}
+
 
 @dataclass(frozen=True)
 class Record:

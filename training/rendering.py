@@ -100,7 +100,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _turn(message: Message) -> dict[str, str]:
-    turn = {"role": message.role, "content": message.content}
+    turn = message.as_dict()
     # The name by which templates of models that think ask for it.
     return turn if message.thinking is None else turn | {"reasoning_content": message.thinking}
 

@@ -58,7 +58,7 @@ class ServerScorer:
     def _body(self, prompt: Sequence[Message]) -> dict[str, object]:
         return {
             "model": self._model,
-            "messages": [{"role": each.role, "content": each.content} for each in prompt],
+            "messages": [message.as_dict() for message in prompt],
             "extra_body": {"dry_run": True, "refusal_scores": True},
         }
 

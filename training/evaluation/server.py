@@ -85,4 +85,4 @@ class ServerTarget:
 def _turns(prompt: Prompt) -> list[dict[str, str]]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    return [{"role": message.role, "content": message.content} for message in prompt]
+    return [message.as_dict() for message in prompt]
