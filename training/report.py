@@ -13,6 +13,7 @@ from training.drawing import save
 from training.figures import Curves, draw_curves, draw_reliability
 from training.markdown import table
 from training.reliability import HELD_OUT, TRIED, Cell, mean_error, reliability
+from training.table import calibrated
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Rates whose cost the report tells."""
@@ -31,7 +32,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     solver = JointSolver(scores)
-    known = _calibrated(scores)
+    known = calibrated(scores)
     off = Asked([0] * len(scores.categories), [0] * len(scores.categories))
     if known:
         save(draw_curves(_curves(solver, known, off)), folder / f"{scope}-curves")
@@ -50,12 +51,6 @@ def write_report(
     path = folder / f"{scope}.md"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def _calibrated(scores: CalibrationScores) -> list[int]:
-    """Categories that have calibration prompts."""
-    counts = scores.counts()
-    return [index for index, name in enumerate(scores.categories) if counts[name]]
 
 
 def _curves(solver: JointSolver, known: Sequence[int], off: Asked) -> Curves:
