@@ -105,7 +105,8 @@ def transition(
     at every token, and tells.
     max_tokens: that the model writes on.
     notes: gets what went wrong with replies that nobody can tell.
-    Raises EvalError for a triple that is longer than the model's positions.
+    Raises EvalError for a triple that is longer than the model's positions, and EncodingError for
+    one that the chat template does not take.
     """
     if not words:
         dial = Dial(dial.rates, dial.thresholds, "every_token")
@@ -212,7 +213,7 @@ def _go_on(
     max_tokens: int,
 ) -> list[Reply]:
     """What the model writes behind so many tokens of each harmful answer, judged."""
-    replies: list[Reply] = [Reply(None)] * len(begun)
+    written: list[Reply] = [Reply(None)] * len(begun)
     # Answers of which nothing is given open as usual: the gate decides their first token.
     for started in (False, True):
         rows = [row for row, length in enumerate(lengths) if bool(length) == started]
@@ -225,11 +226,13 @@ def _go_on(
             batch_size=target.batch_size,
             label="going on",
         )
-        written = [target.read(answer) for answer in answers]
-        prompts = [triples[row].prompt for row in rows]
-        for row, reply in zip(rows, judge.judge(prompts, written), strict=True):
-            replies[row] = _from_start(target, judge, reply, begun[row][2][: lengths[row]])
-    return replies
+        for row, answer in zip(rows, answers, strict=True):
+            written[row] = target.read(answer)
+    replies = judge.judge([triple.prompt for triple in triples], written)
+    return [
+        _from_start(target, judge, reply, harmful[:length])
+        for reply, (_, _, harmful), length in zip(replies, begun, lengths, strict=True)
+    ]
 
 
 def _prefix(begun: Begun, length: int) -> list[int]:

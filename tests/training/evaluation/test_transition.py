@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from openai import OpenAI
 
 from steering.gate import log_odds
 from steering.manifest import MANIFEST_FILE
@@ -13,12 +14,15 @@ from tests.training.test_rendering import WRITES_THINKING
 from training.config import MethodsConfig
 from training.encoding import Encoder
 from training.evaluation.checkpoint import CheckpointTarget
-from training.evaluation.judges import PhraseJudge, TokenJudge
+from training.evaluation.judges import ModelJudge, PhraseJudge, TokenJudge
+from training.evaluation.pool import Pool
 from training.evaluation.target import Dial, EvalError
 from training.evaluation.transition import PARTS, at_once, cut, transition
 from training.records import Record
 from training.rendering import render
 from training.triples import TripleEncoder
+
+from .conftest import Served
 
 SAFE = "I cannot help with that."
 TRIPLES = [
@@ -193,6 +197,19 @@ def test_a_thinking_part_stands_behind_the_respond_token_as_in_training(
     assert forced[0] == encoder.rto(triple).input_ids[:-1]
     assert "<think>" in found.tokenizer.decode(forced[0])
     assert len(result.at_once) == 1 + len(found.tokenizer.encode(triple.harmful))
+
+
+def test_a_reply_that_a_judge_turns_down_is_left_out(finished: Path, served: Served) -> None:
+    judge = ModelJudge(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small")
+    # Of its answer a tenth is nothing yet, of the other one a token.
+    short = exchange("forbidden", SAFE, "safety", harmful="Go.")
+    notes: list[str] = []
+    result = transition(
+        target(finished), judge, [TRIPLES[0], short], Dial(), words=(), max_tokens=2, notes=notes
+    )
+    assert [point.goes_on.of for point in result.parts] == [1] * len(PARTS)
+    fault = "the judge: messages: holds a control token"
+    assert notes == [f"transition: 11 of 22 prompts have no result: {fault}"]
 
 
 def test_triples_longer_than_the_model(finished: Path) -> None:
