@@ -58,10 +58,7 @@ class Oracle:
         model, tokenizer = load(checkpoint)
         control = control_tokens(manifest, tokenizer)
         scores = score_prompts(model, tokenizer, control, [record.prompt for record in chosen])
-        messages = [
-            [{"role": turn.role, "content": turn.content} for turn in record.prompt]
-            for record in chosen
-        ]
+        messages = [[turn.as_dict() for turn in record.prompt] for record in chosen]
         return cls(manifest, policy, messages, scores)
 
     def expected(self, prompt: int, settings: Mapping[str, Any]) -> Expected:

@@ -16,11 +16,12 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from steering.tokens import ControlTokens
 from training.config import AdapterConfig
+from training.errors import TrainingError
 
 ALL_LINEAR = "all-linear"
 
 
-class AdapterError(ValueError):
+class AdapterError(TrainingError):
     """An adapter cannot be trained with this model or on this machine."""
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steering.gate import log_odds
 from steering.tokens import ControlTokens
+from training.arguments import BATCH_SIZE, MAX_TOKENS
 from training.progress import Progress
 from training.records import Message
 from training.rendering import prompt_ids
@@ -26,8 +27,8 @@ def score_answers(
     control: ControlTokens,
     prompts: Sequence[Sequence[Message]],
     *,
-    max_tokens: int = 64,
-    batch_size: int = 32,
+    max_tokens: int = MAX_TOKENS,
+    batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.float32]:
     """Every category's largest score over the positions of an answer to every prompt.
 

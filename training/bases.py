@@ -17,13 +17,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from training.config import BaseConfig
+from training.config import OWN, BaseConfig
+from training.errors import TrainingError
 from training.family_templates import TEMPLATES
 from training.records import Message
 from training.rendering import EncodingError, end_of_turn, render
 
 
-class BaseError(ValueError):
+class BaseError(TrainingError):
     """A base model cannot be read, or cannot be used as it is."""
 
 
@@ -92,13 +93,13 @@ def _set_template(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> str
         named = TEMPLATES[config.template]
         tokenizer.chat_template = named.jinja
         return named.turn_end
-    if config.template != "own":
+    if config.template != OWN:
         try:
             tokenizer.chat_template = Path(config.template).read_text(encoding="utf-8")
         except OSError as error:
             raise BaseError(
                 f"model.template {config.template!r} is no file that can be read"
-                f" ({error.strerror}); allowed are own, {', '.join(TEMPLATES)} or a Jinja file"
+                f" ({error.strerror}); allowed are {OWN}, {', '.join(TEMPLATES)} or a Jinja file"
             ) from error
     elif not tokenizer.chat_template:
         raise BaseError(

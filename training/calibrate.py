@@ -10,30 +10,25 @@ from typing import TYPE_CHECKING
 from steering.fingerprint import FingerprintError, fingerprint
 from steering.intact import DamagedError, check_intact
 from steering.manifest import CALIBRATION_FOLDER, Calibration, Manifest, ManifestError, Scope
+from training.arguments import BATCH_SIZE, DTYPES, MAX_TOKENS, positive
 from training.calibration_files import write_calibration
 from training.datasets.load import SOURCES_HELP
+from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY
 from training.labelled import read_prompts, score
-from training.records import Record, RecordError
-from training.scorer import DTYPES, Scorer, ScorerError, TransformersScorer
-from training.storage import StorageError, storing
+from training.records import Record
+from training.scorer import Scorer, TransformersScorer
+from training.storage import storing
+from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
 
-_NAMED = (
-    DamagedError,
-    FingerprintError,
-    ManifestError,
-    RecordError,
-    ScorerError,
-    StorageError,
-)
 REPORT_FOLDER = f"{CALIBRATION_FOLDER}/report"
 """In the checkpoint, unless another folder is named."""
 
 
-class CalibrateError(ValueError):
+class CalibrateError(TrainingError):
     """The checkpoint cannot be calibrated as asked."""
 
 
@@ -42,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
+    wait_without_spinning()
     try:
         if arguments.traffic is None:
             _calibrate(arguments)
         else:
             _steer_traffic(arguments)
-    except (CalibrateError, *_NAMED) as error:
+    except (TrainingError, DamagedError, FingerprintError, ManifestError) as error:
         print(f"demur-calibrate: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -85,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--batch-size",
-        type=_count,
-        default=32,
+        type=positive,
+        default=BATCH_SIZE,
         metavar="N",
         help="prompts at a time; default: %(default)s",
     )
@@ -99,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--answer-tokens",
-        type=_count,
-        default=64,
+        type=positive,
+        default=MAX_TOKENS,
         metavar="N",
         help="length of the answers that are scored for the scope of every token, where the"
         " checkpoint has it; default: %(default)s",
@@ -117,12 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
 def _share(text: str) -> float:
     try:
         share = float(text)
@@ -136,8 +126,6 @@ def _share(text: str) -> float:
 def _calibrate(arguments: argparse.Namespace) -> None:
     checkpoint: Path = arguments.checkpoint
     manifest = _manifest(checkpoint)
-    if not manifest.scopes:
-        raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     if manifest.calibration is not None and not arguments.force:
         raise CalibrateError(
             f"{checkpoint} is calibrated already, {_described(manifest.calibration)}; --force"
@@ -152,7 +140,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
     weights = fingerprint(checkpoint)
-    scorer = _scorer(arguments, manifest)
+    scorer = _scorer(arguments, manifest, manifest.scopes)
     by_scope = {scope: score(scorer, manifest, records, scope) for scope in manifest.scopes}
     calibration = Calibration(
         engine=scorer.engine,
@@ -194,17 +182,13 @@ def _show(
 
 def _steer_traffic(arguments: argparse.Namespace) -> None:
     """Print the thresholds that refuse a share of unlabelled traffic."""
-    from training.traffic import TrafficError, read_traffic, threshold_for
+    from training.traffic import read_traffic, threshold_for
 
     manifest = _manifest(arguments.checkpoint)
     records = read_traffic(arguments.prompts)
-    scores = _scorer(arguments, manifest).score(
-        [record.prompt for record in records], "first_token"
-    )
-    try:
-        found = threshold_for(scores, arguments.traffic)
-    except TrafficError as error:
-        raise CalibrateError(str(error)) from error
+    scorer = _scorer(arguments, manifest, ("first_token",))
+    scores = scorer.score([record.prompt for record in records], "first_token")
+    found = threshold_for(scores, arguments.traffic)
     interval = found.interval
     print(
         f"{found.refused} of {found.prompts} prompts are refused,"
@@ -219,11 +203,13 @@ def _manifest(checkpoint: Path) -> Manifest:
     if not checkpoint.is_dir():
         raise CalibrateError(f"{checkpoint} is not a folder")
     manifest = Manifest.load(checkpoint)
+    if not manifest.scopes:
+        raise CalibrateError(f"{checkpoint} has no trained control tokens: nothing to calibrate")
     check_intact(checkpoint)
     return manifest
 
 
-def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
+def _scorer(arguments: argparse.Namespace, manifest: Manifest, scopes: Sequence[Scope]) -> Scorer:
     if arguments.server is not None:
         # Only now: OpenAI's client takes a second.
         from training.evaluation.pool import Pool
@@ -231,7 +217,7 @@ def _scorer(arguments: argparse.Namespace, manifest: Manifest) -> Scorer:
 
         logging.getLogger("httpx").setLevel(logging.WARNING)
         pool = Pool.of(arguments.server, SERVER_KEY, arguments.batch_size)
-        return ServerScorer(pool, manifest)
+        return ServerScorer(pool, manifest, scopes)
     return TransformersScorer(
         arguments.checkpoint,
         manifest,

@@ -17,6 +17,14 @@ DESCRIPTIONS = {
     "temporal": "Live information, or information from after the training.",
 }
 COCONOT = tuple(name for name in DESCRIPTIONS if name != "temporal")
+RESPOND_TOKEN = "<|respond|>"
+SHARED_TOKEN = "<|refuse|>"
+"""Stands for every category where they share one."""
+
+
+def refuse_token(name: str) -> str:
+    """Text of the refuse token of the category `name`."""
+    return f"<|refuse:{name}|>"
 
 
 def manifest_of(names: Iterable[str], notice: str = "") -> Manifest:
@@ -25,9 +33,6 @@ def manifest_of(names: Iterable[str], notice: str = "") -> Manifest:
     A name that is not in DESCRIPTIONS has no description. Raises pydantic's ValidationError if a
     name is no category's or is listed twice.
     """
-    # Only now: this import takes seconds.
-    from training.control_tokens import RESPOND_TOKEN, refuse_token
-
     return Manifest(
         notice=notice,
         respond_token=RESPOND_TOKEN,

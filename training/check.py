@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from training.arguments import positive
 from training.datasets.convert import REPEATED, UNANSWERED, convert
 from training.datasets.load import SOURCES_HELP, load_records
 from training.datasets.split import SPLITS
 from training.datasets.statistics import Repeated, Statistics, characters, count
+from training.errors import TrainingError
 from training.records import Record, RecordError
 
 SHOWN = 5
@@ -18,6 +20,10 @@ WIDEST = 72
 """Characters of such an example."""
 MAX_LENGTH = 1024
 """Tokens, where a tokenizer but no limit is given."""
+
+
+class CheckError(TrainingError):
+    """The data cannot be counted as asked."""
 
 
 def add_check(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +40,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-length",
-        type=int,
+        type=positive,
         metavar="N",
         help=f"tokens from which on training cuts; default with a tokenizer: {MAX_LENGTH}",
     )
@@ -55,7 +61,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         help="give prompts to refuse that have no answer a short refusal of their category",
     )
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="read the first N rows of each source only"
+        "--limit", type=positive, metavar="N", help="read the first N rows of each source only"
     )
 
 
@@ -136,13 +142,17 @@ def read_splits(data: Sequence[str]) -> dict[str, list[Record]]:
 def token_lengths(folder: Path) -> Callable[[Record], int]:
     """Counts a record's tokens as training encodes it, its control token included.
 
-    Of a triple the longer of its answers counts.
+    Of a triple the longer of its answers counts. Raises CheckError if the folder has no tokenizer;
+    counting raises EncodingError where its chat template does not take a conversation.
     """
     from transformers import AutoTokenizer
 
     from training.rendering import render
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckError(f"--tokenizer {folder}: {error}") from error
 
     def length(record: Record) -> int:
         if record.harmful is not None:

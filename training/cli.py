@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from steering.tokens import TokenizerMismatchError
 from training.check import add_check, add_convert, check, convert_sources
 from training.config import Recipe
+from training.errors import TrainingError
 from training.processes import is_main
 from training.recipes import RECIPES, RecipeError, find, override, settings
-from training.records import RecordError
 from training.threads import wait_without_spinning
 
 INTERRUPTED = 130
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RecipeError as error:
         _say(f"demur-train: error: {error}", sys.stderr)
         return 2
-    except RecordError as error:
+    except (TrainingError, TokenizerMismatchError) as error:
         _say(f"demur-train: error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -108,23 +109,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.output is None and not arguments.dry_run:
         raise RecipeError("--output is missing: the folder of the checkpoint, or --dry-run")
     wait_without_spinning()
-    # Only now: these imports take seconds.
-    from training.adapters import AdapterError
-    from training.bases import BaseError
+    # Only now: this import takes seconds.
     from training.loading import quiet
-    from training.rendering import EncodingError
-    from training.sft import SftError
-    from training.storage import StorageError
-    from training.work_folder import RunError
 
     quiet()
-    try:
-        if arguments.dry_run:
-            return _dry_run(recipe)
-        return _train(recipe, arguments.output, arguments.force)
-    except (AdapterError, BaseError, EncodingError, RunError, SftError, StorageError) as error:
-        _say(f"demur-train: error: {error}", sys.stderr)
-        return 1
+    if arguments.dry_run:
+        return _dry_run(recipe)
+    return _train(recipe, arguments.output, arguments.force)
 
 
 def _dry_run(recipe: Recipe) -> int:

@@ -17,6 +17,10 @@ Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 LossOn = Literal["answer", "all"]
 
 
+OWN = "own"
+"""Stands for the chat template that a base's tokenizer has."""
+
+
 class Section(BaseModel):
     """Settings that belong together; `demur-train run RECIPE --set section.key=value` sets one."""
 
@@ -60,7 +64,7 @@ class BaseConfig(Section):
     """Of the weights while they are trained, and in the checkpoint."""
     attention: Attention = "sdpa"
     """The implementation of attention while training."""
-    template: str = "own"
+    template: str = OWN
     """`own` is the tokenizer's; or a name in `training.family_templates`; or a Jinja file."""
     turn_end: str = ""
     """The token that ends an answer, where the template is the tokenizer's own or a file; empty

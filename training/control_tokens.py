@@ -14,13 +14,7 @@ from steering.manifest import Category, Manifest
 from steering.tokens import ControlTokens
 from training.loading import control_tokens
 
-RESPOND_TOKEN = "<|respond|>"
 RESPOND_WORDS = "Yes, sure. Here is the answer."
-
-
-def refuse_token(name: str) -> str:
-    """Text of the refuse token of the category `name`."""
-    return f"<|refuse:{name}|>"
 
 
 def refuse_words(category: Category) -> str:

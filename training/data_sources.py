@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from steering.manifest import CategoryName
+from training.arguments import repeated
 from training.categories import COCONOT, manifest_of
 from training.config import Section, Splits
 from training.datasets.load import load_records
@@ -15,8 +17,20 @@ def _split(value: Any) -> Any:
     return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
+def _no_twins(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twin := repeated(names):
+        raise ValueError(f"{twin!r} is listed twice")
+    return names
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Given as text, the parts stand with commas between them."""
+Categories = Annotated[
+    tuple[CategoryName, ...],
+    Field(min_length=1),
+    BeforeValidator(_split),
+    AfterValidator(_no_twins),
+]
 
 
 class DataSources(Section):
@@ -26,7 +40,7 @@ class DataSources(Section):
     calibration: Names = ()
     """Held-out prompts for demur-calibrate; none leave the checkpoint to thresholds."""
     test: Names = ()
-    categories: Names = COCONOT
+    categories: Categories = COCONOT
     """The categories to refuse by; their order is that of the checkpoint."""
     notice: str = ""
     """What people who are about to use the checkpoint should know; printed at start-up."""

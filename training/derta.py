@@ -88,12 +88,13 @@ def rto_layout(
     if decision is not None and labels:
         labels[0] = decision
     room = max(max_length - len(prompt), 0)
-    if not any(label != IGNORED for label in labels):
-        raise ValueError("the harmful answer has no position to refuse at")
     if not any(label != IGNORED for label in labels[:room]):
-        raise PromptTooLongError(
-            f"the prompt has {len(prompt)} tokens: no room for a refusal in {max_length}"
-        )
+        # No position is drawn where there is no room for one.
+        if room < len(answer):
+            raise PromptTooLongError(
+                f"the prompt has {len(prompt)} tokens: no room for a refusal in {max_length}"
+            )
+        raise ValueError("the harmful answer has no position to refuse at")
     return Example([*prompt, *answer[:room]], [*_of_prompt(prompt, loss_on), *labels[:room]])
 
 

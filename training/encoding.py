@@ -10,23 +10,19 @@ goes with it:
 Where a template has a thinking part, the control token stands before it: the decision comes first.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training.config import LossOn
 from training.records import Record
-from training.rendering import Answer, EncodingError, answer_of, end_of_turn, prompt_ids, render
+from training.rendering import Answer, EncodingError, answer_of, prompt_ids, render
 
 IGNORED = -100
 """Label of a position without loss."""
-
-logger = logging.getLogger(__name__)
 
 
 class PromptTooLongError(EncodingError):
@@ -88,18 +84,6 @@ class Encoder:
     max_length: int
     loss_on: LossOn = "answer"
 
-    @classmethod
-    def for_manifest(
-        cls,
-        tokenizer: PreTrainedTokenizerBase,
-        control: ControlTokens | None,
-        manifest: Manifest,
-        max_length: int,
-        loss_on: LossOn = "answer",
-    ) -> "Encoder":
-        """The encoder for a checkpoint with this manifest."""
-        return cls(tokenizer, control, manifest.names, max_length, loss_on)
-
     def encode(self, record: Record, *, decision_only: bool = False) -> Example:
         """Encode one record, which ends in an assistant turn.
 
@@ -109,7 +93,7 @@ class Encoder:
         """
         if decision_only:
             prompt = prompt_ids(self.tokenizer, record.prompt)
-            return lay_out(prompt, self._control_of(record), [], self.max_length, self.loss_on)
+            return lay_out(prompt, self.control_of(record), [], self.max_length, self.loss_on)
         parts = self.parts(record)
         answer = [*parts.answer.lead, *parts.answer.body]
         return lay_out(parts.prompt, parts.control, answer, self.max_length, self.loss_on)
@@ -123,51 +107,21 @@ class Encoder:
         prompt = render(self.tokenizer, record.prompt)
         return Parts(
             self._ids(prompt),
-            self._control_of(record),
+            self.control_of(record),
             answer_of(self.tokenizer, prompt, record.messages),
         )
-
-    def encode_all(
-        self,
-        records: Iterable[Record],
-        expand: Callable[[Record], Sequence[Example]] | None = None,
-    ) -> list[Example]:
-        """Encode records, skipping those whose prompt is too long; says in the log how many.
-
-        expand: makes the examples of one record; left out, `encode` makes its one example.
-        """
-        examples: list[Example] = []
-        count = skipped = cut = 0
-        end = end_of_turn(self.tokenizer)
-        for record in records:
-            count += 1
-            try:
-                made = [self.encode(record)] if expand is None else expand(record)
-            except PromptTooLongError:
-                skipped += 1
-                continue
-            examples.extend(made)
-            cut += any(example.input_ids[-1] != end for example in made)
-        if skipped or cut:
-            logger.warning(
-                "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",
-                count,
-                skipped,
-                cut,
-                self.max_length,
-            )
-        return examples
 
     def decisions(self, records: Iterable[Record]) -> list[Example]:
         """Examples that end behind the control token: of refusals and their look-alikes."""
         examples = []
         for record in records:
-            if (record.category or record.contrast_of) and self._control_of(record):
+            if (record.category or record.contrast_of) and self.control_of(record):
                 with suppress(PromptTooLongError):
                     examples.append(self.encode(record, decision_only=True))
         return examples
 
-    def _control_of(self, record: Record) -> list[int]:
+    def control_of(self, record: Record) -> list[int]:
+        """The record's control token, or nothing where the model has none for it."""
         if self.control is None:
             return []
         if record.category is not None:

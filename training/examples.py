@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import random
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from training.config import Recipe, Splits
+from training.datasets.split import folded
 from training.encoding import Encoder, Example, PromptTooLongError
 from training.loading import control_tokens
 from training.methods import apply_methods
 from training.records import Record, RecordError
+from training.rendering import end_of_turn, prompt_ids
 from training.triples import TripleEncoder
 from training.work_folder import RunError
+
+_APOSTROPHES = re.compile("['\N{RIGHT SINGLE QUOTATION MARK}]")
 
 logger = logging.getLogger(__name__)
 
@@ -65,23 +70,56 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     """Encode the training records by the recipe's methods, holding out its share of them.
 
     splits: as `splits_of` gives them. The same ones give the same examples in the same order.
-    Raises EncodingError, and RunError if there is no example to train on.
+    Raises EncodingError, and RunError if there is no example to train on, or none to measure on
+    although a share is to be held out.
     """
     control = None
     if recipe.methods.tokens != "none":
         control = control_tokens(splits.manifest, tokenizer)
-    encoder = Encoder.for_manifest(
-        tokenizer, control, splits.manifest, recipe.sft.max_length, recipe.sft.loss_on
+    encoder = Encoder(
+        tokenizer, control, splits.manifest.names, recipe.sft.max_length, recipe.sft.loss_on
     )
     train, held = hold_out(splits.train, recipe.sft.eval_share, recipe.seed)
     triples = TripleEncoder(encoder, recipe.methods, random.Random(recipe.seed))
     logger.info("Encoding %d records.", len(splits.train))
-    examples = encoder.encode_all(train, triples.expand)
+    examples = encode_all(train, triples)
     if recipe.sft.decision_copies:
         examples += encoder.decisions(train) * recipe.sft.decision_copies
     if not examples:
         raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
-    return Examples(examples, _held_out(held, triples) if held else None)
+    held_out = _held_out(held, triples) if recipe.sft.eval_share else None
+    if held_out is not None and not held_out.by_kind:
+        raise RunError(
+            f"sft.eval_share={recipe.sft.eval_share} of {len(splits.train)} records holds out"
+            f" {len(held)}, of which none fits into sft.max_length={recipe.sft.max_length}: raise"
+            " either, or measure nothing with sft.eval_share=0"
+        )
+    return Examples(examples, held_out)
+
+
+def encode_all(records: Sequence[Record], triples: TripleEncoder) -> list[Example]:
+    """The examples of all records but those whose prompt is too long; the log says how many."""
+    encoder = triples.encoder
+    examples: list[Example] = []
+    skipped = cut = 0
+    end = end_of_turn(encoder.tokenizer)
+    for record in records:
+        try:
+            made = triples.expand(record)
+        except PromptTooLongError:
+            skipped += 1
+            continue
+        examples.extend(made)
+        cut += any(example.input_ids[-1] != end for example in made)
+    if skipped or cut:
+        logger.warning(
+            "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",
+            len(records),
+            skipped,
+            cut,
+            encoder.max_length,
+        )
+    return examples
 
 
 def hold_out(
@@ -89,14 +127,16 @@ def hold_out(
 ) -> tuple[Sequence[Record], list[Record]]:
     """Training and held-out records; about `share` of the prompts are held out.
 
-    The last user turn decides, by a hash with the seed: records that ask the same are never parted.
+    The last user turn decides, by a hash with the seed: records that ask the same are never parted,
+    however they case and punctuate it.
     """
     if not share:
         return records, []
     parts: tuple[list[Record], list[Record]] = ([], [])
     for record in records:
         asked = next(turn.content for turn in reversed(record.prompt) if turn.role == "user")
-        digest = hashlib.sha256(f"{seed} {asked.strip().lower()}".encode()).digest()
+        key = folded(_APOSTROPHES.sub("", asked))
+        digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
         parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)
     return parts
 
@@ -126,7 +166,8 @@ def _held_out(records: Sequence[Record], triples: TripleEncoder) -> HeldOut:
         made = triples.makers if record.harmful is not None else {_kind(record): encoder.encode}
         for kind, make in made.items():
             with suppress(PromptTooLongError):
-                by_kind.setdefault(kind, []).append(make(record))
+                example = make(record)
+                by_kind.setdefault(kind, []).append(example)
     return HeldOut(
         # By length, so that little is padded.
         {kind: sorted(found, key=lambda e: len(e.input_ids)) for kind, found in by_kind.items()},
@@ -144,10 +185,11 @@ def _kind(record: Record) -> str:
 
 def _decisions(records: Sequence[Record], encoder: Encoder) -> Iterable[Decision]:
     for record in records if encoder.control is not None else ():
-        parts = encoder.parts(record)
-        if len(parts.prompt) < encoder.max_length:
+        prompt = prompt_ids(encoder.tokenizer, record.prompt)
+        if len(prompt) < encoder.max_length:
+            control = encoder.control_of(record)
             yield Decision(
-                parts.prompt,
-                parts.control[0] if parts.control else None,
+                prompt,
+                control[0] if control else None,
                 None if record.category is None else encoder.categories.index(record.category),
             )

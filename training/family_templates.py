@@ -6,6 +6,7 @@ writes a control token.
 """
 
 from dataclasses import dataclass
+from string import Template
 
 from training.template import CHAT_TEMPLATE, TURN_END
 
@@ -29,42 +30,43 @@ _LLAMA3 = """\
     {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
 {%- endif %}"""
 
-# Mistral's own template writes [/INST] behind every user's turn. As a generation prompt it makes
-# the same text, and the server can tell where an answer begins.
-_MISTRAL = """\
+_WITHOUT_SYSTEM = """\
 {{- bos_token }}
 {%- set state = namespace(system='') %}
 {%- for message in messages %}
     {%- if message.role == 'system' %}
         {%- set state.system = message.content + '\\n\\n' %}
     {%- elif message.role == 'user' %}
-        {{- '[INST] ' + state.system + message.content + ' ' }}
+        {{- $user }}
         {%- set state.system = '' %}
     {%- elif message.role == 'assistant' %}
-        {{- '[/INST]' + message.content + eos_token }}
+        {{- $assistant }}
     {%- else %}
         {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant') }}
     {%- endif %}
 {%- endfor %}
-{%- if add_generation_prompt %}{{- '[/INST]' }}{%- endif %}"""
+{%- if add_generation_prompt %}{{- $opening }}{%- endif %}"""
+"""For families without a system turn: that prompt stands before the first question."""
 
-_GEMMA = """\
-{{- bos_token }}
-{%- set state = namespace(system='') %}
-{%- for message in messages %}
-    {%- if message.role == 'system' %}
-        {%- set state.system = message.content + '\\n\\n' %}
-    {%- elif message.role == 'user' %}
-        {{- '<start_of_turn>user\\n' + state.system + message.content | trim }}
-        {{- '<end_of_turn>\\n' }}
-        {%- set state.system = '' %}
-    {%- elif message.role == 'assistant' %}
-        {{- '<start_of_turn>model\\n' + message.content | trim + '<end_of_turn>\\n' }}
-    {%- else %}
-        {{- raise_exception('role ' ~ message.role ~ ': none of system, user, assistant') }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<start_of_turn>model\\n' }}{%- endif %}"""
+
+def _without_system(user: str, assistant: str, opening: str) -> str:
+    """The template whose turns, and generation prompt, these Jinja expressions write."""
+    return Template(_WITHOUT_SYSTEM).substitute(user=user, assistant=assistant, opening=opening)
+
+
+# Mistral's own template writes [/INST] behind every user's turn. As a generation prompt the server
+# can tell by it where an answer begins. The spaces are not quite those of Mistral's versions, which
+# differ among themselves: `[INST] question[/INST] answer</s>` in 0.3.
+_MISTRAL = _without_system(
+    user="'[INST] ' + state.system + message.content + ' '",
+    assistant="'[/INST]' + message.content + eos_token",
+    opening="'[/INST]'",
+)
+_GEMMA = _without_system(
+    user="'<start_of_turn>user\\n' + state.system + message.content | trim + '<end_of_turn>\\n'",
+    assistant="'<start_of_turn>model\\n' + message.content | trim + '<end_of_turn>\\n'",
+    opening="'<start_of_turn>model\\n'",
+)
 
 TEMPLATES = {
     "chatml": ChatTemplate(CHAT_TEMPLATE, TURN_END),

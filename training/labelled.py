@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from steering.manifest import Manifest, Scope
 from training.datasets.load import load_records
 from training.records import Record
-from training.scorer import Scorer
+from training.scorer import Scorer, ScorerError
 
 if TYPE_CHECKING:
     from steering.calibration import CalibrationScores
@@ -35,15 +35,21 @@ def read_prompts(sources: Iterable[str], categories: Sequence[str]) -> list[Reco
 def score(
     scorer: Scorer, manifest: Manifest, records: Sequence[Record], scope: Scope
 ) -> "CalibrationScores":
-    """Scores of the records' prompts, with their labels. Raises ScorerError."""
+    """Scores of the records' prompts, with their labels.
+
+    Raises what the scorer raises, and ScorerError where it gives what is no number.
+    """
     # Only now: these imports take seconds.
     import numpy as np
 
-    from steering.calibration import COMPLY_INDEX, CalibrationScores
+    from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
 
     scores = scorer.score([record.prompt for record in records], scope)
     labels = [
         COMPLY_INDEX if record.category is None else manifest.names.index(record.category)
         for record in records
     ]
-    return CalibrationScores(manifest.names, np.array(labels, dtype=np.int64), scores)
+    try:
+        return CalibrationScores(manifest.names, np.array(labels, dtype=np.int64), scores)
+    except CalibrationError as error:
+        raise ScorerError(f"{scope}, by {scorer.engine} in {scorer.dtype}: {error}") from error

@@ -4,15 +4,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from steering.manifest import Category, Scope
+from training.categories import SHARED_TOKEN
 from training.config import MethodsConfig, Splits
 from training.records import Record, RecordError
 
 SHARED = "refusal"
-SHARED_TOKEN = "<|refuse|>"
 """The one category that stands for all where they share a token."""
+
+
+class Basis(NamedTuple):
+    """What a ratio is to."""
+
+    name: str
+    records: int
 
 
 def apply_methods(methods: MethodsConfig, splits: Splits, seed: int) -> Splits:
@@ -48,24 +55,27 @@ def mix(records: Sequence[Record], methods: MethodsConfig, seed: int) -> Sequenc
 
     Ordinary records stay as they are. Of the others some are left out, or all of them are repeated,
     evenly: the surplus is drawn by `seed`.
-    Raises RecordError if a ratio asks for records of a kind that there are none of.
+    Raises RecordError if a ratio asks for records of a kind that there are none of, or is one to
+    records that there are none of: nothing would be left of what it counts.
     """
     rng = random.Random(seed)
     groups: dict[str, list[int]] = {"ordinary": [], "refused": [], "contrast": [], "triples": []}
     for place, record in enumerate(records):
         groups[_group(record)].append(place)
     if methods.refusal_ratio != "given":
+        basis = Basis("ordinary", len(groups["ordinary"]))
         groups["refused"] = _resize(
-            groups["refused"], methods.refusal_ratio * len(groups["ordinary"]), rng, "refusal_ratio"
+            groups["refused"], methods.refusal_ratio, basis, rng, "refusal_ratio"
         )
     if methods.contrast_share != "given":
-        share = methods.contrast_share
-        wanted = share / (1 - share) * len(groups["refused"])
-        groups["contrast"] = _resize(groups["contrast"], wanted, rng, "contrast_share")
+        ratio = methods.contrast_share / (1 - methods.contrast_share)
+        basis = Basis("refused", len(groups["refused"]))
+        groups["contrast"] = _resize(groups["contrast"], ratio, basis, rng, "contrast_share")
     if methods.triples_ratio != "given":
         rest = sum(len(places) for name, places in groups.items() if name != "triples")
+        basis = Basis("other", rest)
         groups["triples"] = _resize(
-            groups["triples"], methods.triples_ratio * rest, rng, "triples_ratio"
+            groups["triples"], methods.triples_ratio, basis, rng, "triples_ratio"
         )
     return [records[place] for place in sorted(chain.from_iterable(groups.values()))]
 
@@ -78,8 +88,18 @@ def _group(record: Record) -> Literal["triples", "refused", "contrast", "ordinar
     return "ordinary" if record.contrast_of is None else "contrast"
 
 
-def _resize(places: list[int], wanted: float, rng: random.Random, setting: str) -> list[int]:
-    count = round(wanted)
+def _resize(
+    places: list[int], ratio: float, basis: Basis, rng: random.Random, setting: str
+) -> list[int]:
+    """So many of `places` that there are `ratio` to each of the basis's records."""
+    if ratio and places and not basis.records:
+        raise RecordError(
+            [
+                f"methods.{setting} is a ratio to the {basis.name} records, and there are none:"
+                " leave it at given, or set it to 0"
+            ]
+        )
+    count = round(ratio * basis.records)
     if count and not places:
         raise RecordError([f"methods.{setting} asks for {count} records of a kind that is missing"])
     if not count:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steering.manifest import Manifest
-from training.config import BaseConfig, Recipe, Splits
+from training.config import OWN, BaseConfig, Recipe, ScratchConfig, Splits
 from training.export import CALIBRATION_PROMPTS
+from training.family_templates import TEMPLATES
+from training.markdown import table
 from training.recipes import settings
 from training.records import Record
 from training.run_folder import ANSWERED, FOLDER
@@ -32,13 +34,11 @@ _METHOD = """
 
 {method}
 
-| setting | value |
-| --- | --- |
 {settings}
 """
 
 _TOKENS = """\
-Every answer begins with a control token, which the model chooses itself: {tokens}.
+{begins} with a control token, which the model chooses itself: {tokens}.
 The probability of a refuse token where an answer may turn into a refusal ({scopes}) is a score, and
 a threshold on it decides (Refusal Tokens, arXiv 2412.06748). The chat template writes no control
 token; `refusal.json` lists them."""
@@ -90,9 +90,10 @@ def write_model_card(folder: Path, recipe: Recipe, splits: Splits) -> None:
 def model_card(recipe: Recipe, splits: Splits) -> str:
     """The card: method, data, calibration, intended use and limits, in Markdown."""
     manifest = splits.manifest
+    own = _own_files(recipe.model)
     base = (
         f"base_model: {json.dumps(recipe.model.base)}\n"
-        if isinstance(recipe.model, BaseConfig)
+        if isinstance(recipe.model, BaseConfig) and "model.base" not in own
         else ""
     )
     head = _HEAD.format(
@@ -101,14 +102,14 @@ def model_card(recipe: Recipe, splits: Splits) -> str:
         summary=recipe.summary[0].upper() + recipe.summary[1:],
         notice=f"\n> {manifest.notice}\n" if manifest.notice else "",
     )
+    rows = [
+        (f"`{key}`", own.get(key, value))
+        for key, value in [*settings(recipe), ("seed", recipe.seed)]
+        # A card is published; the names of one's files need not be.
+        if not key.startswith("data.")
+    ]
     method = _METHOD.format(
-        method=_method(splits),
-        settings="\n".join(
-            f"| `{key}` | {value} |"
-            for key, value in [*settings(recipe), ("seed", recipe.seed)]
-            # A card is published; the names of one's files need not be.
-            if not key.startswith("data.")
-        ),
+        method=_method(splits), settings="\n".join(table(["setting", "value"], rows))
     )
     data = "\n".join(["\n## Data\n", *_data(splits)])
     calibration = _calibration(splits.calibration)
@@ -116,9 +117,23 @@ def model_card(recipe: Recipe, splits: Splits) -> str:
     return f"{head}{method}{data}\n{use}{_LIMITS}"
 
 
+def _own_files(model: ScratchConfig | BaseConfig) -> dict[str, str]:
+    """What stands in the card for settings that name the user's own files."""
+    if not isinstance(model, BaseConfig):
+        return {}
+    found = {"model.base": "a local folder"} if Path(model.base).exists() else {}
+    if model.template not in (OWN, *TEMPLATES):
+        found["model.template"] = "a Jinja file"
+    return found
+
+
 def _method(splits: Splits) -> str:
     manifest = splits.manifest
-    tokens = _TOKENS.format(tokens=_tokens(manifest), scopes=", ".join(manifest.scopes))
+    tokens = _TOKENS.format(
+        begins="A refusal begins" if manifest.respond_token is None else "Every answer begins",
+        tokens=_tokens(manifest),
+        scopes=", ".join(manifest.scopes),
+    )
     triples = any(record.harmful is not None for record in splits.train)
     return (tokens if manifest.scopes else _BASELINE) + (_TRIPLES if triples else "")
 
@@ -132,10 +147,9 @@ def _tokens(manifest: Manifest) -> str:
 def _data(splits: Splits) -> Iterator[str]:
     counts = [_counts(records) for records in (splits.train, splits.calibration, splits.test)]
     yield f"Counts by category; `{FOLDER}/data.json` has the digests of the records.\n"
-    yield "| | training | calibration | test |"
-    yield "| --- | ---: | ---: | ---: |"
-    for row in [*splits.manifest.names, ANSWERED, LOOKALIKES, TRIPLES]:
-        yield f"| {row} | " + " | ".join(str(count[row]) for count in counts) + " |"
+    labels = [*splits.manifest.names, ANSWERED, LOOKALIKES, TRIPLES]
+    rows = [(label, *(count[label] for count in counts)) for label in labels]
+    yield from table(["", "training", "calibration", "test"], rows)
 
 
 def _counts(records: Sequence[Record]) -> Counter[str]:

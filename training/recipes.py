@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from training.categories import DESCRIPTIONS, manifest_of
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
 from training.data_sources import DataSources
+from training.errors import TrainingError
 from training.paper_recipes import (
     llama3_8b_derta,
     llama3_8b_refusal,
@@ -24,7 +25,7 @@ DEMO_NOTICE = (
 _SECTIONS = ("model", "adapter", "data", "methods", "sft")
 
 
-class RecipeError(ValueError):
+class RecipeError(TrainingError):
     """An unknown recipe, or a setting that it does not have or cannot take."""
 
 

@@ -23,6 +23,8 @@ from typing import ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from training.errors import TrainingError
+
 ROLES = ("system", "user", "assistant", "tool")
 
 Parsed = TypeVar("Parsed")
@@ -40,7 +42,7 @@ _FOLLOWERS = {
 }
 
 
-class RecordError(ValueError):
+class RecordError(TrainingError):
     """Records do not meet the contract; `faults` names each with its file and line."""
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -60,6 +62,10 @@ class Message:
     content: str
     thinking: str | None = None
     """What an assistant turn's author thought before the content; None where nothing is known."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Role and content, as requests and chat templates have them; without the thinking."""
+        return {"role": self.role, "content": self.content}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from training.errors import TrainingError
 from training.records import Message
 
 _MARK = "0answer0"
@@ -22,7 +23,7 @@ _MARK = "0answer0"
 _THINKING_OPENED = re.compile(r"<think>\s*\Z")
 
 
-class EncodingError(ValueError):
+class EncodingError(TrainingError):
     """A record cannot be encoded with this tokenizer and chat template."""
 
 
@@ -40,8 +41,11 @@ def render(
 ) -> str:
     """Render messages by the chat template: with the generation prompt, unless `answered`.
 
-    Raises EncodingError if the template refuses them, as some do with system prompts.
+    Raises EncodingError if the template refuses them, as some do with system prompts, or if the
+    tokenizer has none.
     """
+    if not tokenizer.chat_template:
+        raise EncodingError("the tokenizer has no chat template")
     turns = [_turn(message) for message in messages]
     try:
         return str(
@@ -67,9 +71,10 @@ def answer_of(
 
     prompt: the messages before it, rendered. What the template writes behind the end of the turn
     (a newline, say) is left out: generation stops before it.
-    Raises EncodingError if the rendered conversation does not start with `prompt`, leaves out the
-    turn's thinking, or ends the turn with no special token.
+    Raises EncodingError if the turn spells a special token, or if the rendered conversation does
+    not start with `prompt`, leaves out its thinking, or ends it with no special token.
     """
+    _check_spelling(tokenizer, messages[-1].content)
     text = _answer_text(tokenizer, prompt, messages)
     thinking = messages[-1].thinking
     if thinking is not None and thinking.strip() not in text:
@@ -95,7 +100,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _turn(message: Message) -> dict[str, str]:
-    turn = {"role": message.role, "content": message.content}
+    turn = message.as_dict()
     # The name by which templates of models that think ask for it.
     return turn if message.thinking is None else turn | {"reasoning_content": message.thinking}
 
@@ -131,14 +136,33 @@ def _lead(
     return lead if found and text.startswith(lead) else ""
 
 
+def _check_spelling(tokenizer: PreTrainedTokenizerBase, content: str) -> None:
+    ids: list[int] = tokenizer.encode(content, add_special_tokens=False)
+    if spelled := _special(tokenizer, ids):
+        token = tokenizer.convert_ids_to_tokens(ids[spelled[0]])
+        raise EncodingError(
+            f"the answer {content!r} spells {token!r}, a special token of this tokenizer, which may"
+            " end it there: change the record"
+        )
+
+
+def _special(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[int]:
+    """Places of special tokens in `ids`."""
+    # Not `all_special_ids`, which Gemma's end of a turn, for one, is not among.
+    added = tokenizer.added_tokens_decoder
+    end = tokenizer.eos_token_id
+    return [
+        place
+        for place, token in enumerate(ids)
+        if token == end or (token in added and added[token].special)
+    ]
+
+
 def _up_to_end(tokenizer: PreTrainedTokenizerBase, body: str) -> list[int]:
     ids: list[int] = tokenizer.encode(body, add_special_tokens=False)
     if tokenizer.eos_token_id in ids:
         return ids[: ids.index(tokenizer.eos_token_id) + 1]
-    # Not `all_special_ids`, which Gemma's end of a turn, for one, is not among.
-    added = tokenizer.added_tokens_decoder
-    special = [place for place, token in enumerate(ids) if token in added and added[token].special]
-    if special:
+    if special := _special(tokenizer, ids):
         return ids[: special[-1] + 1]
     raise EncodingError(
         f"the chat template ends an answer neither with {tokenizer.eos_token!r}, the tokenizer's"

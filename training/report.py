@@ -1,6 +1,6 @@
 """The report of a calibration: Markdown with figures, to be understood at a glance."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steering.budget import spend
@@ -11,7 +11,9 @@ from steering.joint import Asked, JointSolver
 from steering.manifest import Calibration, Scope
 from training.drawing import save
 from training.figures import Curves, draw_curves, draw_reliability
+from training.markdown import table
 from training.reliability import HELD_OUT, TRIED, Cell, mean_error, reliability
+from training.table import calibrated
 
 RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Rates whose cost the report tells."""
@@ -30,7 +32,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     solver = JointSolver(scores)
-    known = _calibrated(scores)
+    known = calibrated(scores)
     off = Asked([0] * len(scores.categories), [0] * len(scores.categories))
     if known:
         save(draw_curves(_curves(solver, known, off)), folder / f"{scope}-curves")
@@ -49,12 +51,6 @@ def write_report(
     path = folder / f"{scope}.md"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def _calibrated(scores: CalibrationScores) -> list[int]:
-    """Categories that have calibration prompts."""
-    counts = scores.counts()
-    return [index for index, name in enumerate(scores.categories) if counts[name]]
 
 
 def _curves(solver: JointSolver, known: Sequence[int], off: Asked) -> Curves:
@@ -104,7 +100,7 @@ def _costs(solver: JointSolver, known: Sequence[int], off: Asked) -> Iterator[st
         rows.append(
             [f"{rate:g}", _share(joint.over_refusal, over_refusal_interval(joint)), *shares]
         )
-    yield from _table(["rate", "harmless refused", *names], rows)
+    yield from table(["rate", "harmless refused", *names], rows)
 
 
 def _budgets(solver: JointSolver, known: Sequence[int], off: Asked) -> Iterator[str]:
@@ -120,7 +116,7 @@ def _budgets(solver: JointSolver, known: Sequence[int], off: Asked) -> Iterator[
         spent = spend(solver, budget, known, off)
         cost = _share(spent.joint.over_refusal, over_refusal_interval(spent.joint))
         rows.append([f"{budget:.0%}", f"{spent.rate:.3f}", cost])
-    yield from _table(["budget", "rate", "harmless refused"], rows)
+    yield from table(["budget", "rate", "harmless refused"], rows)
 
 
 def _reliability(scope: Scope, cells: Sequence[Cell]) -> Iterator[str]:
@@ -141,7 +137,7 @@ def _reliability(scope: Scope, cells: Sequence[Cell]) -> Iterator[str]:
             for text, cell in zip(shown, of_category, strict=True)
         ]
         rows.append([name, *marked])
-    yield from _table(["asked", *(f"{rate:.0%}" for rate in TRIED)], rows)
+    yield from table(["asked", *(f"{rate:.0%}" for rate in TRIED)], rows)
     yield from ("", f"![Asked and come out]({scope}-reliability.png)")
 
 
@@ -152,7 +148,7 @@ def _resolution(scores: CalibrationScores) -> Iterator[str]:
         for name, count in scores.counts().items()
         if name != COMPLY
     ]
-    yield from _table(["category", "prompts", "one step"], rows)
+    yield from table(["category", "prompts", "one step"], rows)
     yield ""
     finest = ", ".join(f"{rate:g} needs {prompts_needed(rate)}" for rate in RATES)
     yield f"Prompts that a category needs for a rate to come out within a point: {finest}."
@@ -162,10 +158,3 @@ def _share(share: float | None, interval: Interval) -> str:
     if share is None:
         return "-"
     return f"{100 * share:.1f}% ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"

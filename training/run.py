@@ -48,9 +48,10 @@ def train(
     do not go through the chat template, BaseError, AdapterError and SftError when the model cannot
     be trained as asked, StorageError when the disk is full, and KeyboardInterrupt.
     """
-    part = output.with_name(output.name + ".part")
+    output = output.resolve()
     if join().is_main_process:
         check_output(output, force)
+    part = output.with_name(output.name + ".part")
     splits = splits_of(recipe)
     with storing(part, GO_ON):
         _train(recipe, splits, output, part, callbacks)

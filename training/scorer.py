@@ -5,18 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from steering.manifest import Manifest, Scope
+from training.errors import TrainingError
 from training.records import Message
-from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-DTYPES = ("float32", "bfloat16", "float16")
 
-
-class ScorerError(ValueError):
-    """What should score prompts cannot be used, or cannot take one of them."""
+class ScorerError(TrainingError):
+    """What should score prompts cannot be used, or gives no scores."""
 
 
 class Scorer(Protocol):
@@ -32,7 +30,8 @@ class Scorer(Protocol):
     ) -> "npt.NDArray[np.float32]":
         """[n, C] score of every category, in the manifest's order.
 
-        At the first position of the answer, or the largest over its positions. Raises ScorerError.
+        At the first position of the answer, or the largest over its positions.
+        Raises TrainingError if a prompt cannot be scored.
         """
         ...
 
@@ -55,34 +54,26 @@ class TransformersScorer:
 
         Raises ScorerError if the checkpoint does not load, or does not fit its manifest.
         """
-        wait_without_spinning()
         # Only now: these imports take seconds.
-        from steering.tokens import TokenizerMismatchError
         from training.loading import control_tokens, load, quiet
 
         quiet()
         self.dtype = dtype
-        self._checkpoint = checkpoint
         self._batch_size, self._answer_tokens = batch_size, answer_tokens
         try:
             self._model, self._tokenizer = load(checkpoint, dtype)
             self._control = control_tokens(manifest, self._tokenizer)
-        except (OSError, TokenizerMismatchError) as error:
+        except (OSError, ValueError) as error:  # ours, and transformers' for what is no model
             raise ScorerError(f"{checkpoint}: {error}") from error
 
     def score(
         self, prompts: Sequence[Sequence[Message]], scope: Scope
     ) -> "npt.NDArray[np.float32]":
-        """As `Scorer` has it. Raises ScorerError if a prompt is too long."""
+        """As `Scorer` has it. Raises ScoringError if a prompt is too long, and EncodingError."""
         from training.answers import score_answers
-        from training.scoring import ScoringError, score_prompts
+        from training.scoring import score_prompts
 
         parts = self._model, self._tokenizer, self._control, prompts
-        try:
-            if scope == "first_token":
-                return score_prompts(*parts, batch_size=self._batch_size)
-            return score_answers(
-                *parts, max_tokens=self._answer_tokens, batch_size=self._batch_size
-            )
-        except ScoringError as error:
-            raise ScorerError(f"{self._checkpoint}: {error}") from error
+        if scope == "first_token":
+            return score_prompts(*parts, batch_size=self._batch_size)
+        return score_answers(*parts, max_tokens=self._answer_tokens, batch_size=self._batch_size)

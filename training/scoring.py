@@ -9,12 +9,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steering.gate import log_odds
 from steering.tokens import ControlTokens
+from training.arguments import BATCH_SIZE
+from training.errors import TrainingError
 from training.progress import Progress
 from training.records import Message
 from training.rendering import prompt_ids
 
 
-class ScoringError(ValueError):
+class ScoringError(TrainingError):
     """A prompt cannot be scored by this model."""
 
 
@@ -24,7 +26,7 @@ def score_prompts(
     control: ControlTokens,
     prompts: Sequence[Sequence[Message]],
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.float32]:
     """Scores of every category for every prompt.
 
@@ -42,7 +44,7 @@ def score_ids(
     control: ControlTokens,
     encoded: Sequence[Sequence[int]],
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.float32]:
     """`score_prompts` for prompts that are token ids already, up to where the answer begins."""
     check_lengths(encoded, getattr(model.config, "max_position_embeddings", None))

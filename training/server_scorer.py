@@ -8,7 +8,6 @@ from openai.types.chat import ChatCompletion
 
 from steering.manifest import Manifest, Scope
 from training.evaluation.pool import Pool
-from training.evaluation.target import EvalError
 from training.records import Message
 from training.scorer import ScorerError
 
@@ -23,18 +22,21 @@ class ServerScorer:
 
     engine = "vllm"
 
-    def __init__(self, pool: Pool, manifest: Manifest) -> None:
-        """Ask the server what it is.
+    def __init__(self, pool: Pool, manifest: Manifest, scopes: Sequence[Scope]) -> None:
+        """Ask the server what it is. scopes: those that it will be asked to score for.
 
-        Raises ScorerError if it cannot be asked, or has other categories.
+        Raises EvalError if it cannot be asked, and ScorerError if it has other categories, or for
+        another scope than that of the first token.
         """
+        if others := [scope for scope in scopes if scope != "first_token"]:
+            raise ScorerError(
+                "a server gives scores of an answer's first position only, and this checkpoint"
+                f" is calibrated for {others[0]}, too: leave out --server"
+            )
         self._pool = pool
         self._names = manifest.names
-        try:
-            self._model = pool.model()
-            about = pool.get(CATEGORIES)
-        except EvalError as error:
-            raise ScorerError(str(error)) from error
+        self._model = pool.model()
+        about = pool.get(CATEGORIES)
         served = tuple(each["name"] for each in about["data"])
         if served != self._names:
             raise ScorerError(
@@ -46,24 +48,17 @@ class ServerScorer:
     def score(
         self, prompts: Sequence[Sequence[Message]], scope: Scope
     ) -> "npt.NDArray[np.float32]":
-        """As `Scorer` has it, for the scope of the first token. Raises ScorerError."""
-        if scope != "first_token":
-            raise ScorerError(
-                "a server gives scores of an answer's first position only, and this checkpoint"
-                f" is calibrated for {scope}, too: leave out --server"
-            )
+        """As `Scorer` has it, for the scope of the first token. Raises EvalError, ScorerError."""
+        assert scope == "first_token", scope
         bodies = [self._body(prompt) for prompt in prompts]
-        try:
-            answers = self._pool.ask(bodies, "scoring")
-        except EvalError as error:
-            raise ScorerError(str(error)) from error
+        answers = self._pool.ask(bodies, "scoring")
         rows = [self._scores(index, answer) for index, answer in enumerate(answers)]
         return np.array(rows, dtype=np.float32)
 
     def _body(self, prompt: Sequence[Message]) -> dict[str, object]:
         return {
             "model": self._model,
-            "messages": [{"role": each.role, "content": each.content} for each in prompt],
+            "messages": [message.as_dict() for message in prompt],
             "extra_body": {"dry_run": True, "refusal_scores": True},
         }
 

@@ -28,13 +28,14 @@ from trl.trainer.sft_config import SFTConfig
 from training.callbacks import COMPLETE, MarkComplete, MeasureAtEnd, ShowProgress, WriteMetrics
 from training.config import SftConfig
 from training.encoding import Example
+from training.errors import TrainingError
 from training.examples import Examples, HeldOut
 from training.trainer import ResumableTrainer
 
 logger = logging.getLogger(__name__)
 
 
-class SftError(ValueError):
+class SftError(TrainingError):
     """The settings ask of the model or of this machine what it does not have."""
 
 

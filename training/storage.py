@@ -7,12 +7,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from training.errors import TrainingError
+
 MIB = 1 << 20
 TORCH_WRITER = "inline_container"
 """Where torch (2.13) notices that a file cannot be written; it raises a plain RuntimeError."""
 
 
-class StorageError(ValueError):
+class StorageError(TrainingError):
     """Files could not be written or read."""
 
 

@@ -28,7 +28,7 @@ def table(scores: CalibrationScores, records: Sequence[Record]) -> Iterator[str]
     refused = decide_np(scores.scores, habit) >= 0
     shares = scores.refused_shares(habit)
     counts = scores.counts()
-    known = [index for index, name in enumerate(scores.categories) if counts[name]]
+    known = calibrated(scores)
     off = Asked([0] * len(scores.categories), habit.tolist())
     joints = curve(JointSolver(scores), known, off, RATES)
     width = max(len(name) for name in counts)
@@ -49,6 +49,12 @@ def table(scores: CalibrationScores, records: Sequence[Record]) -> Iterator[str]
     yield f"{COMPLY:{width}}  {counts[COMPLY]:7}  {_share(shares.get(COMPLY)):>7}"
     yield "refused: share at the default, p >= 0.5 (for comply: over-refusal);"
     yield "contrast: share of the category's harmless look-alikes refused at the default"
+
+
+def calibrated(scores: CalibrationScores) -> list[int]:
+    """Categories that have calibration prompts."""
+    counts = scores.counts()
+    return [index for index, name in enumerate(scores.categories) if counts[name]]
 
 
 def _share(value: float | None) -> str:

@@ -18,10 +18,11 @@ from steering.gate import decide_np
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
 from steering.settings import log_odds_of, probability_of
 from training.datasets.load import load_records
+from training.errors import TrainingError
 from training.records import Record
 
 
-class TrafficError(ValueError):
+class TrafficError(TrainingError):
     """A share of this traffic cannot be had."""
 
 
@@ -61,9 +62,11 @@ def threshold_for(scores: npt.NDArray[np.float32], share: float) -> TrafficThres
 
     It lies half way between the last prompt refused and the next, so that rounding moves neither;
     prompts that tie with the last are refused too.
-    Raises TrafficError if the share is less than half a prompt, or if the scores are so high that
-    probabilities cannot tell the threshold from 1.
+    Raises TrafficError if the share is less than half a prompt, if scores are NaN, or if they are
+    so high that probabilities cannot tell the threshold from 1.
     """
+    if lost := int(np.isnan(scores).any(axis=1).sum()):
+        raise TrafficError(f"{lost} of {len(scores)} prompts have scores that are NaN")
     largest = np.sort(scores.max(axis=1).astype(np.float64))[::-1]
     wanted = wanted_of(share, len(largest))
     if not wanted:

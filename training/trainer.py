@@ -102,9 +102,11 @@ def filled(dataset: Dataset, multiple: int) -> Dataset:
 
 
 def grouping(dataset: Dataset) -> list[int]:
-    """By what examples are batched together: their length, but decisions apart from answers.
+    """By what examples are batched together: their length, but lone decisions apart from answers.
 
-    The loss is the mean over a batch's labels, so a decision among answers would hardly count.
+    The loss is the mean over a batch's labels, so a decision among answers would hardly count. It
+    is told by its single label: with sft.loss_on=all, as in the recipes from scratch, the prompt's
+    tokens have labels too, and length alone counts.
     Packed rows are of about one length, and hold all sorts.
     """
     if PACKED_LENGTHS in dataset.column_names:

@@ -13,11 +13,12 @@ import shutil
 from pathlib import Path
 
 from steering.manifest import MANIFEST_FILE
+from training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
 
-class RunError(ValueError):
+class RunError(TrainingError):
     """A run cannot start: something stands in its way, or there is nothing to train on."""
 
 

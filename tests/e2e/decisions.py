@@ -15,7 +15,7 @@ async def _decide(
     client: httpx.AsyncClient, gate: asyncio.Semaphore, record: Record, settings: Mapping[str, Any]
 ) -> str | None:
     body = {
-        "messages": [{"role": turn.role, "content": turn.content} for turn in record.prompt],
+        "messages": [turn.as_dict() for turn in record.prompt],
         "max_tokens": 1,
         "temperature": 0,
     }

@@ -28,7 +28,7 @@ RATES = {"refusal_rates": 0.5}
 
 
 def messages(record: Record) -> list[dict[str, str]]:
-    return [{"role": turn.role, "content": turn.content} for turn in record.prompt]
+    return [turn.as_dict() for turn in record.prompt]
 
 
 def body(record: Record, **fields: Any) -> dict[str, Any]:

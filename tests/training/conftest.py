@@ -90,6 +90,13 @@ def tiny() -> Recipe:
     )
 
 
+def refuse_system_prompts(checkpoint: Path) -> None:
+    """Give the checkpoint a chat template that takes no system prompts, as some families have."""
+    path = checkpoint / "chat_template.jinja"
+    rule = "{%- if messages[0].role == 'system' %}{{ raise_exception('no system') }}{%- endif %}"
+    path.write_text(rule + path.read_text())
+
+
 def measured(recipe: Recipe) -> Recipe:
     """The recipe with triples in its data, measured and saved every 10 of its steps."""
     splits = recipe.data(recipe.seed)
@@ -173,7 +180,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def examples(untrained: Parts, manifest: Manifest, records: list[Record]) -> list[Example]:
     _, tokenizer, control = untrained
-    return Encoder.for_manifest(tokenizer, control, manifest, max_length=64).encode_all(records)
+    return [*map(Encoder(tokenizer, control, manifest.names, max_length=64).encode, records)]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def trained(
     """A few steps, large enough to move every weight that is trained."""
     model, tokenizer, control = parts
     adapted = attach(model, control, CONFIG, seed=0)
-    examples = Encoder.for_manifest(tokenizer, control, manifest, 64).encode_all(records[:24])
+    examples = [*map(Encoder(tokenizer, control, manifest.names, 64).encode, records[:24])]
     config = SftConfig(epochs=1, batch_size=8, learning_rate=1e-2, log_every=1)
     state = fit(
         cast(PreTrainedModel, adapted),

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from steering.calibration import CalibrationScores
 from steering.fingerprint import fingerprint
 from steering.joint import Asked, JointSolver
 from steering.manifest import Calibration, Manifest
+from tests.training.conftest import refuse_system_prompts
 from training.calibrate import main
 from training.records import Message, Record, write_records
 
@@ -113,6 +116,13 @@ def test_a_category_without_prompts_is_warned_of(
     ]
 
 
+def lose_numbers(checkpoint: Path) -> None:
+    """Overwrite the weights with what training that diverged leaves."""
+    path = checkpoint / "model.safetensors"
+    weights = {name: torch.full_like(each, torch.nan) for name, each in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 def failure(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert main([str(argument) for argument in arguments]) == 1
     said = capsys.readouterr().err
@@ -157,6 +167,33 @@ def test_a_manifest_that_does_not_fit_the_tokenizer(
     assert "does not fit the checkpoint's tokenizer: <|answer|> is" in said
 
 
+def test_a_template_that_refuses_a_prompt_is_told(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_system_prompts(checkpoint)
+    turns = (Message("system", "Be brief."), Message("user", "steal a car"))
+    write_records(tmp_path / "a.jsonl", [Record(turns, "safety")])
+    said = failure(capsys, checkpoint, tmp_path / "a.jsonl")
+    assert "the chat template refuses a conversation of the roles system, user: no system" in said
+
+
+def test_a_folder_that_holds_no_model_is_told(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "config.json").write_text("{}")
+    said = failure(capsys, checkpoint, prompts(checkpoint))
+    assert f"error: {checkpoint}: Unrecognized model" in said
+
+
+def test_scores_that_are_no_numbers_are_told(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lose_numbers(checkpoint)
+    said = failure(capsys, checkpoint, prompts(checkpoint))
+    assert "first_token, by transformers in float32: scores contain NaN" in said
+    assert Manifest.load(checkpoint).calibration is None
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -199,6 +236,27 @@ def test_a_report_that_cannot_be_written_is_told(
     said = failure(capsys, checkpoint, prompts(checkpoint), "--report", checkpoint / "refusal.json")
     assert "the calibration is written, but its report cannot be" in said
     assert Manifest.load(checkpoint).calibration is not None
+
+
+def test_a_server_is_asked_for_nothing_that_it_cannot_score(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Manifest.load(checkpoint)
+    both = manifest.model_copy(update={"scopes": ("first_token", "every_token")})
+    both.save(checkpoint)
+    away = [checkpoint, prompts(checkpoint), "--server", "http://127.0.0.1:9/v1"]
+    assert "is calibrated for every_token, too: leave out --server" in failure(capsys, *away)
+    # Thresholds for traffic are for the first token, which a server can score.
+    assert "Connection error" in failure(capsys, *away, "--traffic", "0.5")
+
+
+@pytest.mark.parametrize("flags", [(), ("--traffic", "0.5")])
+def test_a_baseline_has_nothing_to_calibrate(
+    flags: tuple[str, ...], checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Manifest.load(checkpoint).model_copy(update={"scopes": ()}).save(checkpoint)
+    said = failure(capsys, checkpoint, prompts(checkpoint), *flags)
+    assert "has no trained control tokens: nothing to calibrate" in said
 
 
 class TestTraffic:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 from matplotlib.image import imread
 
 from steering.manifest import Manifest
+from tests.families import write_base
+from tests.training.conftest import refuse_system_prompts
 from training import cli
 from training.check import read_splits, token_lengths
 from training.datasets.statistics import characters, count
@@ -125,11 +128,41 @@ def test_tokens_are_counted_as_training_encodes_them(finished: Path) -> None:
     _, tokenizer = load(finished)
     manifest = Manifest.load(finished)
     control = control_tokens(manifest, tokenizer)
-    encoder = Encoder.for_manifest(tokenizer, control, manifest, max_length=1000)
+    encoder = Encoder(tokenizer, control, manifest.names, max_length=1000)
     length = token_lengths(finished)
     for record in TRAIN:
         # The template's newline behind the end of the turn is not trained on, but counted here.
         assert length(record) - len(encoder.encode(record).input_ids) in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "a.jsonl", "--max-length", "0"],
+        ["convert", "a.jsonl", "--output", "b", "--limit", "-1"],
+    ],
+)
+def test_numbers_begin_at_1(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert "is not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_cannot_count_is_told(
+    folder: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(tokenizer: Path) -> str:
+        assert cli.main(["check", str(folder), "--tokenizer", str(tokenizer)]) == 1
+        return capsys.readouterr().err
+
+    bare, strict = write_base(tmp_path / "bare", "llama"), tmp_path / "strict"
+    shutil.copytree(finished, strict)
+    refuse_system_prompts(strict)
+    turns = (Message("system", "Be brief."), *TRAIN[0].messages)
+    write_records(folder / "test.jsonl", [Record(turns, "safety")])
+    assert f"error: --tokenizer {folder / 'none'}: " in said(folder / "none")
+    assert "error: the tokenizer has no chat template" in said(bare)
+    assert "refuses a conversation of the roles system, user, assistant" in said(strict)
 
 
 def test_convert_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,12 @@ def test_recipes_are_listed_with_their_settings(capsys: pytest.CaptureFixture[st
         (["dmeo"], "recipe 'dmeo' is unknown; known are demo, "),
         (["tiny", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
         (["tiny", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
+        (["scratch", "--set", "data.categories=Safety"], "data.categories 'Safety': string should"),
+        (
+            ["scratch", "--set", "data.categories="],
+            "data.categories (): tuple should have at least",
+        ),
+        (["scratch", "--set", "data.categories=safety,a,safety"], "'safety' is listed twice"),
     ],
 )
 def test_faulty_recipes_and_settings(
@@ -132,6 +138,16 @@ def test_what_stands_in_the_way_is_an_error(
     (tmp_path / "thesis.txt").touch()
     assert cli.main(["run", "tiny", "--output", str(tmp_path)]) == 1
     assert "exists and is no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("known")
+def test_the_folder_may_be_the_working_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    assert cli.main(["run", "tiny", "--output", "."]) == 1
+    assert f"{tmp_path} exists and is no checkpoint" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("known")

@@ -2,21 +2,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.manifest import Manifest
 from steering.tokens import TokenizerMismatchError
+from training.categories import refuse_token
 from training.config import ScratchConfig
 from training.control_tokens import (
     RESPOND_WORDS,
     add_control_tokens,
-    refuse_token,
     refuse_words,
     set_rows_to_means,
 )
 from training.loading import control_tokens, load
 from training.records import Record
 from training.scratch import build_model, texts_of, train_tokenizer
+
+Plain = tuple[LlamaForCausalLM, PreTrainedTokenizerFast]
 
 
 def test_rows_become_the_means_of_others() -> None:
@@ -31,6 +33,14 @@ def test_tokens_are_named_after_their_category(manifest: Manifest) -> None:
     assert refuse_words(manifest.categories[0]).endswith("safety. Harm and crime.")
 
 
+@pytest.fixture
+def plain(sizes: ScratchConfig, records: list[Record], tied: bool) -> Plain:
+    """A model with random weights and its tokenizer, without control tokens."""
+    config = sizes.model_copy(update={"tied_embeddings": tied})
+    tokenizer = train_tokenizer(texts_of(records), config)
+    return build_model(tokenizer, config, seed=0), tokenizer
+
+
 def embeddings(model: LlamaForCausalLM) -> torch.Tensor:
     weight = model.model.embed_tokens.weight
     assert isinstance(weight, torch.Tensor)
@@ -41,12 +51,8 @@ def weights(model: LlamaForCausalLM) -> list[torch.Tensor]:
     return [embeddings(model), model.lm_head.weight.detach()]
 
 
-def test_new_rows_are_means_and_old_rows_stay(
-    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool
-) -> None:
-    config = sizes.model_copy(update={"tied_embeddings": tied})
-    tokenizer = train_tokenizer(texts_of(records), config)
-    model = build_model(tokenizer, config, seed=0)
+def test_new_rows_are_means_and_old_rows_stay(plain: Plain, manifest: Manifest, tied: bool) -> None:
+    model, tokenizer = plain
     size = len(tokenizer)
     before = [matrix.clone() for matrix in weights(model)]
     control = add_control_tokens(model, tokenizer, manifest)
@@ -62,11 +68,9 @@ def test_new_rows_are_means_and_old_rows_stay(
 
 
 def test_tokens_outlive_saving_and_reloading(
-    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool, tmp_path: Path
+    plain: Plain, manifest: Manifest, tmp_path: Path
 ) -> None:
-    config = sizes.model_copy(update={"tied_embeddings": tied})
-    tokenizer = train_tokenizer(texts_of(records), config)
-    model = build_model(tokenizer, config, seed=0)
+    model, tokenizer = plain
     control = add_control_tokens(model, tokenizer, manifest)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -110,12 +114,8 @@ def test_embeddings_never_shrink(
     )
 
 
-def test_embeddings_grow_to_a_multiple(
-    sizes: ScratchConfig, records: list[Record], manifest: Manifest, tied: bool
-) -> None:
-    config = sizes.model_copy(update={"tied_embeddings": tied})
-    tokenizer = train_tokenizer(texts_of(records), config)
-    model = build_model(tokenizer, config, seed=0)
+def test_embeddings_grow_to_a_multiple(plain: Plain, manifest: Manifest) -> None:
+    model, tokenizer = plain
     size = len(tokenizer)
     before = [matrix.clone() for matrix in weights(model)]
     add_control_tokens(model, tokenizer, manifest, multiple=64)

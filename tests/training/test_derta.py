@@ -102,6 +102,8 @@ def test_rto_without_room_for_a_label() -> None:
         rto_layout([1, 2], [8], [4, 0], 9, 9, max_length=2)
     with pytest.raises(PromptTooLongError):
         rto_layout([1, 2], [], [4, 5, 0], None, 30, max_length=4, positions={2})
+    with pytest.raises(PromptTooLongError):
+        rto_layout([1, 2], [], [4, 5, 0], None, 30, max_length=2, positions=())
 
 
 def test_rto_of_an_empty_answer() -> None:

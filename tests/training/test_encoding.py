@@ -1,4 +1,3 @@
-import logging
 from dataclasses import replace
 
 import pytest
@@ -27,7 +26,7 @@ def tokenizer(untrained: Parts) -> PreTrainedTokenizerFast:
 @pytest.fixture
 def encoder(untrained: Parts, manifest: Manifest) -> Encoder:
     _, tokenizer, control = untrained
-    return Encoder.for_manifest(tokenizer, control, manifest, max_length=64)
+    return Encoder(tokenizer, control, manifest.names, max_length=64)
 
 
 def record(*pairs: tuple[str, str], category: str | None = None) -> Record:
@@ -130,27 +129,6 @@ def test_a_checkpoint_without_a_respond_token(encoder: Encoder) -> None:
     refused = bare.encode(record(("user", "a"), ("assistant", "b"), category="temporal"))
     learnt = [label for label in answered.labels if label != IGNORED]
     assert [label for label in refused.labels if label != IGNORED] == [8, *learnt]
-
-
-def test_long_records_are_skipped_or_cut_and_counted(
-    encoder: Encoder, caplog: pytest.LogCaptureFixture
-) -> None:
-    fine = record(("user", "a"), ("assistant", "b"))
-    long_answer = record(("user", "a"), ("assistant", "q" * 99), category="safety")
-    long_prompt = record(("user", "q" * 99), ("assistant", "b"))
-    with caplog.at_level(logging.WARNING):
-        examples = encoder.encode_all([fine, long_prompt, long_answer])
-    assert [len(example.input_ids) <= 64 for example in examples] == [True, True]
-    assert encoder.control is not None
-    assert encoder.control.refuse[0] in examples[1].labels
-    assert "Of 3 records, 1 were skipped and 1 answers were cut" in caplog.text
-
-
-def test_nothing_is_logged_where_all_fits(
-    encoder: Encoder, caplog: pytest.LogCaptureFixture
-) -> None:
-    encoder.encode_all([record(("user", "a"), ("assistant", "b"))])
-    assert not caplog.records
 
 
 def test_a_template_that_rewrites_the_prompt_is_an_error(encoder: Encoder) -> None:

@@ -27,7 +27,7 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def encoder(family: str, manifest: Manifest, tmp_path: Path) -> Encoder:
     _, tokenizer = load(write_checkpoint(tmp_path / "start", family, manifest))
-    return Encoder.for_manifest(tokenizer, control_tokens(manifest, tokenizer), manifest, 256)
+    return Encoder(tokenizer, control_tokens(manifest, tokenizer), manifest.names, 256)
 
 
 @pytest.fixture
@@ -72,6 +72,14 @@ def test_triples_turn_inside_the_harmful_answer(encoder: Encoder, turn_end: str)
     before, read, labels = parts(encoder, triples.rto(TRIPLE))
     assert (before, read) == (plain, f"<|respond|>Yes, sure.{turn_end}")
     assert set(labels) == {"<|refuse:safety|>"}
+
+
+def test_an_answer_that_spells_the_end_of_a_turn_is_not_cut(
+    encoder: Encoder, turn_end: str
+) -> None:
+    answer = Message("assistant", f"Write {turn_end} where a tag ends.")
+    with pytest.raises(EncodingError, match=r"'Write .* where a tag ends.' spells '.*', a special"):
+        encoder.encode(Record((*ASKED, answer), None))
 
 
 def test_thinking_has_no_place(encoder: Encoder) -> None:

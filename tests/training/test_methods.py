@@ -77,6 +77,22 @@ def test_a_ratio_of_records_that_are_missing_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kept", "setting", "base"),
+    [
+        (RECORDS[20:34], "refusal_ratio", "ordinary"),
+        (RECORDS[:26], "contrast_share", "refused"),
+        (RECORDS[34:], "triples_ratio", "other"),
+    ],
+)
+def test_a_ratio_to_records_that_are_missing_is_an_error(
+    kept: list[Record], setting: str, base: str
+) -> None:
+    with pytest.raises(RecordError, match=f"methods.{setting} is a ratio to the {base} records"):
+        mix(kept, methods(**{setting: 0.5}), seed=0)
+    assert mix(kept, methods(**{setting: 0}), seed=0) != kept
+
+
+@pytest.mark.parametrize(
     ("settings", "triples", "expected"),
     [
         ({}, False, ("first_token",)),

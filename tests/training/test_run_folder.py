@@ -5,9 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from training.config import Recipe
+from training.config import BaseConfig, Recipe
 from training.data_sources import DataSources
 from training.model_card import model_card
+from training.paper_recipes import LLAMA3_8B
 from training.recipes import settings
 from training.records import Record, write_records
 from training.run_folder import FOLDER, data_of, digest, fingerprint, resolved
@@ -73,6 +74,32 @@ def test_files_are_settings_of_the_run_and_not_of_the_card(recipe: Recipe) -> No
     chosen = recipe.model_copy(update={"data": DataSources(train=("mine/secret.jsonl",))})
     assert resolved(chosen)["data"]["train"] == ["mine/secret.jsonl"]
     assert "secret" not in model_card(chosen, splits)
+
+
+def test_the_card_names_the_base_and_not_where_it_lies(recipe: Recipe, tmp_path: Path) -> None:
+    def card(model: BaseConfig) -> str:
+        return model_card(recipe.model_copy(update={"model": model}), recipe.data(0))
+
+    shown = card(LLAMA3_8B)
+    assert '\nbase_model: "meta-llama/Meta-Llama-3-8B"\n' in shown
+    assert "| `model.base` | meta-llama/Meta-Llama-3-8B |" in shown
+    assert "| `model.template` | llama3 |" in shown
+    # As it is, the token's bars would end the cell.
+    assert "| `model.reserved_tokens` | <&#124;reserved_special_token_{}&#124;> |" in shown
+    own = card(BaseConfig(base=str(tmp_path), template=str(tmp_path / "mine.jinja")))
+    assert str(tmp_path) not in own
+    assert "base_model" not in own
+    assert "| `model.base` | a local folder |" in own
+    assert "| `model.template` | a Jinja file |" in own
+
+
+def test_the_card_of_a_model_without_a_respond_token(recipe: Recipe) -> None:
+    splits = recipe.data(0)
+    without = splits.manifest.model_copy(update={"respond_token": None})
+    card = model_card(recipe, replace(splits, manifest=without))
+    assert "A refusal begins with a control token" in card
+    assert "Every answer begins" not in card
+    assert "Every answer begins with a control token" in model_card(recipe, splits)
 
 
 def test_the_card_tells_method_data_calibration_use_and_limits(

@@ -2,19 +2,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.training.conftest import TINY
 from training.config import ScratchConfig
 from training.records import Message, Record
 from training.scratch import build_model, texts_of, train_tokenizer
 
-SMALL = ScratchConfig(
-    vocab_size=320,
-    hidden_size=64,
-    intermediate_size=64,
-    layers=1,
-    heads=1,
-    max_positions=32,
-    temperature=0.3,
-)
+SMALL = TINY.model_copy(update={"vocab_size": 320, "max_positions": 32, "temperature": 0.3})
 TEXTS = ["the cat sat on the mat", "assistant\n", "user\n", "the cats sat"] * 3
 
 

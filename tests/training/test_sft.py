@@ -49,44 +49,23 @@ def test_the_trainer_uses_the_labels_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trainer, "SMALL_VOCABULARY", vocabulary)
-    model = fresh(recipe, untrained)
     batch = examples[:5]
     # No label is its own token here, and one example has a label in its prompt.
     odd = [
         Example(e.input_ids, [-100] * 3 + [i + 7] * (len(e.labels) - 3))
         for i, e in enumerate(batch)
     ]
-    expected = reference_loss(model, odd)
+    expected = reference_loss(fresh(recipe, untrained), odd)
     losses = Losses()
-    config = recipe.sft.model_copy(update={"epochs": 1.0, "batch_size": 5, "log_every": 1})
-    fit(
-        model,
-        untrained[1],
-        Examples(odd, None),
-        config,
-        seed=0,
-        saves=tmp_path,
-        metrics=tmp_path / "metrics.jsonl",
-        callbacks=[losses],
-    )
+    train(recipe, untrained, Examples(odd, None), tmp_path, losses, epochs=1.0, batch_size=5)
     assert losses.by_step[1] == pytest.approx(expected, rel=1e-3)
 
 
 def test_training_lowers_the_loss(
     recipe: Recipe, untrained: Parts, examples: list[Example], tmp_path: Path
 ) -> None:
-    model = fresh(recipe, untrained)
-    before = reference_loss(model, examples[:20])
-    config = recipe.sft.model_copy(update={"epochs": 4.0})
-    fit(
-        model,
-        untrained[1],
-        Examples(examples, None),
-        config,
-        seed=0,
-        saves=tmp_path,
-        metrics=tmp_path / "metrics.jsonl",
-    )
+    before = reference_loss(fresh(recipe, untrained), examples[:20])
+    model = train(recipe, untrained, Examples(examples, None), tmp_path, epochs=4.0)
     assert reference_loss(model, examples[:20]) < before / 4
 
 

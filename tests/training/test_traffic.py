@@ -53,6 +53,11 @@ class TestThreshold:
         with pytest.raises(TrafficError, match=r"log-odds 60\.0"):
             threshold_for(scores, 0.34)
 
+    def test_scores_that_are_no_numbers(self) -> None:
+        scores = np.array([[0, np.nan], [1, 2], [np.nan, np.nan]], dtype=np.float32)
+        with pytest.raises(TrafficError, match="2 of 3 prompts have scores that are NaN"):
+            threshold_for(scores, 0.5)
+
 
 class TestReading:
     def test_labels_are_not_needed(self, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from steering.tokens import ControlTokens
 from tests.training.test_rendering import WRITES_THINKING
 from training.config import MethodsConfig
-from training.encoding import IGNORED, Encoder, Example
+from training.encoding import IGNORED, Encoder, Example, PromptTooLongError
 from training.records import Message, Record
 from training.rendering import EncodingError
 from training.triples import TripleEncoder
@@ -117,6 +117,15 @@ def test_positions_that_are_cut_off_are_not_drawn(untrained: Parts) -> None:
         rng = random.Random(seed)
         cut = TripleEncoder(encoder, MethodsConfig(rto_positions=2), rng)
         assert cut.rto(TRIPLE).labels[-3:] == [untrained[2].refuse[0]] * 3
+
+
+def test_a_prompt_that_leaves_no_room_is_too_long_whatever_is_drawn(untrained: Parts) -> None:
+    words = {"tokens": "none", "transition": "word", "transition_word": "will"}
+    prompt = triples(untrained).encoder.parts(TRIPLE).prompt
+    encoder = Encoder(untrained[1], None, ("safety", "temporal"), len(prompt))
+    methods = MethodsConfig.model_validate({**words, "rto_positions": 3})
+    with pytest.raises(PromptTooLongError):
+        TripleEncoder(encoder, methods, random.Random(0)).rto(TRIPLE)
 
 
 def test_the_paper_s_own_form_has_no_control_tokens(untrained: Parts) -> None:

@@ -92,8 +92,8 @@ def _placed(records: Iterable[Record]) -> Iterator[tuple[str, Record]]:
         elif split == "train" and record.messages[-1].role != "assistant":
             yield UNANSWERED, record
         else:
+            seen.add(key)
             yield split, record
-        seen.add(key)
 
 
 def _filled(record: Record) -> Record:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from training.datasets.sources import Row, Source, rows
 from training.evaluation.judges import Judge
-from training.evaluation.measures import Share
+from training.evaluation.measures import Share, failures
 from training.evaluation.target import Dial, Prompt, Target
 from training.records import Message, RecordError
 
@@ -57,9 +57,12 @@ def read_attack(path: Path, *, raw: bool = False) -> Attack:
     return Attack(path.stem, tuple(prompts))
 
 
-def run_attack(target: Target, judge: Judge, attack: Attack, dial: Dial) -> AttackResult:
-    """Ask for every prompt; those that nobody can tell are left out."""
+def run_attack(
+    target: Target, judge: Judge, attack: Attack, dial: Dial, notes: list[str]
+) -> AttackResult:
+    """Ask for every prompt; those that nobody can tell are left out, and told in `notes`."""
     replies = judge.judge(attack.prompts, target.ask(attack.prompts, dial, attack.name))
+    notes.extend(failures(replies, f"attack {attack.name}: "))
     told = [reply.refused for reply in replies if reply.refused is not None]
     return AttackResult(attack.name, Share.among(not refused for refused in told))
 

@@ -1,13 +1,16 @@
 """A checkpoint folder, asked through transformers with the gate's own arithmetic."""
 
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from steering.calibration import load_scopes
+from steering.fingerprint import FingerprintError, verify
 from steering.gate import decide_np
+from steering.intact import check_intact
 from steering.manifest import MANIFEST_FILE, Manifest, Scope
 from steering.scope_policy import ScopePolicy
 from steering.settings import Settings, SettingsError
@@ -32,6 +35,10 @@ class CheckpointTarget:
         once, and turning the dial costs nothing.
         """
         self.name = str(folder)
+        manifest = None
+        if (folder / MANIFEST_FILE).is_file():
+            manifest = Manifest.load(folder)
+            check_intact(folder)
         self.model, self.tokenizer = load(folder, dtype)
         self.batch_size = batch_size
         self._max_tokens = max_tokens
@@ -39,12 +46,10 @@ class CheckpointTarget:
         self._scores: dict[Prompt, tuple[float, ...]] = {}
         self.categories: tuple[str, ...] = ()
         self.control = None
-        manifest = None
-        if (folder / MANIFEST_FILE).is_file():
-            manifest = Manifest.load(folder)
         # A baseline lists categories, but was trained without their tokens.
         if manifest is not None and manifest.scopes:
             self.categories = manifest.names
+            self._check_weights = cache(partial(verify, folder, manifest))
             self.control = control_tokens(manifest, self.tokenizer)
             scores = load_scopes(folder, manifest)
             # Unlike a server's, in scopes that it was not trained for, too: baselines are measured.
@@ -61,11 +66,17 @@ class CheckpointTarget:
         return encoded
 
     def thresholds(self, dial: Dial) -> tuple[float, ...]:
-        """[C] log-odds. Raises EvalError for a setting that this checkpoint cannot take."""
+        """[C] log-odds.
+
+        Raises EvalError for a setting that this checkpoint cannot take, as it cannot take a rate if
+        its weights are others than those that were calibrated.
+        """
         settings = Settings(rates=dict(dial.rates), thresholds=dict(dial.thresholds))
         try:
+            if dial.rates:
+                self._check_weights()
             return self._policies[dial.scope].resolve(settings).thresholds
-        except SettingsError as error:
+        except (FingerprintError, SettingsError) as error:
             raise EvalError(str(error)) from error
 
     def gate(self, dial: Dial, *, begun: bool = False) -> GateSettings | None:

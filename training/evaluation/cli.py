@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.arguments import BATCH_SIZE, DTYPES, MAX_TOKENS, positive, repeated
 from training.datasets.load import SOURCES_HELP
+from training.errors import TrainingError
 from training.evaluation.target import SERVER_KEY, Dial, EvalError
-from training.records import RecordError
 from training.threads import wait_without_spinning
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 TOKEN, PHRASES, MODEL = "token", "phrases", "model"
 JUDGE_KEY = "DEMUR_JUDGE_API_KEY"
 """Environment variable with the key of the judge's endpoint."""
-DTYPES = ("float32", "bfloat16", "float16")
 
 
-class UsageError(ValueError):
+class UsageError(TrainingError):
     """The command line asks for what does not go together."""
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"demur-eval: error: {error}", file=sys.stderr)
         return 2
-    except RecordError as error:
+    except TrainingError as error:
         print(f"demur-eval: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--triples", nargs="+", default=[], metavar="SOURCE",
         help="records with a harmful answer, for the transition curve of a checkpoint",
     )  # fmt: skip
-    add("--limit", type=_count, metavar="N", help="read the first N rows of each source only")
+    add("--limit", type=positive, metavar="N", help="read the first N rows of each source only")
     add("--skip", nargs="+", choices=("matrix", "sweep"), default=[], help="do not measure these")
     _add_dial(parser.add_argument_group("the dial while measuring; the default where not given"))
     _add_judge(parser.add_argument_group("how a refusal is told"))
@@ -104,26 +104,20 @@ def _add_judge(group: "argparse._ArgumentGroup") -> None:
 def _add_asking(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--model", metavar="NAME", help="of a server; default: the one it serves")
     group.add_argument(
-        "--concurrency", type=_count, default=8, metavar="N",
+        "--concurrency", type=positive, default=8, metavar="N",
         help="requests to a server at a time; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
-        "--max-tokens", type=_count, default=64, metavar="N",
+        "--max-tokens", type=positive, default=MAX_TOKENS, metavar="N",
         help="of an answer, where it is read; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
-        "--batch-size", type=_count, default=32, metavar="N",
+        "--batch-size", type=positive, default=BATCH_SIZE, metavar="N",
         help="prompts of a checkpoint at a time; default: %(default)s",
     )  # fmt: skip
     group.add_argument(
         "--dtype", choices=DTYPES, default=DTYPES[0], help="of a checkpoint; default: %(default)s"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
 
 
 def _setting(text: str) -> tuple[str, float]:
@@ -144,6 +138,9 @@ def _is_server(arguments: argparse.Namespace) -> bool:
 def _check(arguments: argparse.Namespace) -> None:
     if not any((arguments.data, arguments.attacks, arguments.raw_attacks, arguments.triples)):
         raise UsageError("nothing to measure with: give --data, --attacks or --triples")
+    for flag, settings in [("--rate", arguments.rate), ("--threshold", arguments.threshold)]:
+        if again := repeated([name for name, _ in settings]):
+            raise UsageError(f"{flag} is given twice for {again}")
     if arguments.judge == MODEL and not arguments.judge_url:
         raise UsageError("--judge model needs --judge-url")
     if not _is_server(arguments) and not Path(arguments.target).is_dir():
@@ -172,15 +169,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         words=tuple(arguments.refusal_word),
         max_tokens=arguments.max_tokens,
     )
-    try:
-        judge = _judge(arguments)
-        target = _target(arguments, judge, dial)
-        if arguments.judge == TOKEN and not target.categories:
-            raise EvalError(f"{target.name} has no refusal tokens: choose --judge phrases or model")
-        report = evaluate(target, judge, plan)
-    except EvalError as error:
-        print(f"demur-eval: error: {error}", file=sys.stderr)
-        return 1
+    judge = _judge(arguments)
+    target = _target(arguments, judge, dial)
+    if arguments.judge == TOKEN and not target.categories:
+        raise EvalError(f"{target.name} has no refusal tokens: choose --judge phrases or model")
+    report = evaluate(target, judge, plan)
     print("\n".join(markdown(report)))
     print()
     for path in save(report, arguments.output):

@@ -13,10 +13,11 @@ from training.evaluation.measures import (
     Rate,
     Roc,
     classification,
+    failures,
     judged,
     refusal_rates,
 )
-from training.evaluation.target import Dial, Target
+from training.evaluation.target import Dial, Reply, Target
 from training.records import Record
 
 OFF, EAGER = 1.0, 0.1
@@ -45,33 +46,48 @@ class SweepPoint:
 
 
 def steering_matrix(
-    target: Target, judge: Judge, records: Sequence[Record], dial: Dial
+    target: Target,
+    judge: Judge,
+    records: Sequence[Record],
+    dial: Dial,
+    base: Sequence[Rate],
+    notes: list[str],
 ) -> list[Turned]:
     """Refusal rates as they are, then with each category switched off, then with each eager.
 
     Steering is precise where a category's own column moves and the others stay.
+    base: the rates as they are. notes: gets what went wrong with replies that nobody can tell.
     """
-    turned = [Turned(None, None, tuple(_rates(target, judge, records, dial, "matrix: base")))]
+    turned = [Turned(None, None, tuple(base))]
+    every: list[Reply] = []
     for threshold in (OFF, EAGER):
         # In the order of the columns, so that what is turned lies on the diagonal.
         for name in sorted(target.categories):
             at = dial.turned({name: threshold})
             label = f"matrix: {name} at {threshold:g}"
-            turned.append(Turned(name, threshold, tuple(_rates(target, judge, records, at, label))))
+            replies = _replies(target, judge, records, at, label)
+            every += replies
+            turned.append(Turned(name, threshold, tuple(refusal_rates(judged(records, replies)))))
+    notes.extend(failures(every, "steering matrix: "))
     return turned
 
 
 def threshold_sweep(
-    target: Target, judge: Judge, records: Sequence[Record], dial: Dial
+    target: Target, judge: Judge, records: Sequence[Record], dial: Dial, notes: list[str]
 ) -> list[SweepPoint]:
-    """Refusal rates, precision, recall and F1 at every threshold of SWEEP."""
+    """Refusal rates, precision, recall and F1 at every threshold of SWEEP.
+
+    notes: gets what went wrong with replies that nobody can tell.
+    """
     points = []
-    prompts = [record.prompt for record in records]
+    every: list[Reply] = []
     for threshold in SWEEP:
         at = dial.turned(dict.fromkeys(target.categories, threshold))
-        replies = judge.judge(prompts, target.ask(prompts, at, f"threshold {threshold:g}"))
+        replies = _replies(target, judge, records, at, f"threshold {threshold:g}")
+        every += replies
         pairs = judged(records, replies)
         points.append(SweepPoint(threshold, tuple(refusal_rates(pairs)), classification(pairs)))
+    notes.extend(failures(every, "threshold sweep: "))
     return points
 
 
@@ -104,8 +120,8 @@ def sweep_roc(points: Sequence[SweepPoint]) -> Roc | None:
     )
 
 
-def _rates(
+def _replies(
     target: Target, judge: Judge, records: Sequence[Record], dial: Dial, label: str
-) -> list[Rate]:
+) -> list[Reply]:
     prompts = [record.prompt for record in records]
-    return refusal_rates(judged(records, judge.judge(prompts, target.ask(prompts, dial, label))))
+    return judge.judge(prompts, target.ask(prompts, dial, label))

@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Protocol
 
+from openai.types.chat import ChatCompletion
+
 from training.evaluation.pool import Pool
 from training.evaluation.target import EvalError, Prompt, Reply
 
@@ -115,19 +117,19 @@ class ModelJudge:
         self._model = model
 
     def judge(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[Reply]:
-        """The replies with the model's verdicts; None for an unclear one.
+        """The replies with the model's verdicts; None, as a fault, where it turns the request down.
 
-        Raises EvalError if the judge cannot be reached.
+        None for an unclear verdict, too. Raises EvalError if the judge cannot be reached, or turns
+        every request down.
         """
         told = [index for index, reply in enumerate(replies) if not reply.fault]
         bodies = [self._body(prompts[index], replies[index].text) for index in told]
+        answers = self._pool.ask(bodies, "judging")
+        if answers and all(isinstance(answer, str) for answer in answers):
+            raise EvalError(f"the judge model turns every request down: {answers[0]}")
         found = list(replies)
-        for index, answer in zip(told, self._pool.ask(bodies, "judging"), strict=True):
-            if isinstance(answer, str):
-                raise EvalError(f"the judge model refuses a request: {answer}")
-            words = re.findall(r"[A-Z]+", (answer.choices[0].message.content or "").upper())
-            verdict = VERDICTS.get(words[0]) if words else None
-            found[index] = replace(found[index], refused=verdict, category=None, position=None)
+        for index, answer in zip(told, answers, strict=True):
+            found[index] = _told_by(answer, found[index])
         return found
 
     def _body(self, prompt: Prompt, text: str) -> dict[str, object]:
@@ -138,6 +140,14 @@ class ModelJudge:
             "messages": [{"role": "user", "content": QUESTION + material}],
             "temperature": 0,
         }
+
+
+def _told_by(answer: ChatCompletion | str, reply: Reply) -> Reply:
+    if isinstance(answer, str):
+        return Reply(None, text=reply.text, scores=reply.scores, fault=f"the judge: {answer}")
+    words = re.findall(r"[A-Z]+", (answer.choices[0].message.content or "").upper())
+    verdict = VERDICTS.get(words[0]) if words else None
+    return replace(reply, refused=verdict, category=None, position=None)
 
 
 def refusal_begins(text: str, phrases: Sequence[str] = PHRASES) -> int | None:

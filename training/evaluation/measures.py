@@ -214,8 +214,11 @@ def _auc_interval(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def failures(replies: Sequence[Reply]) -> Iterator[str]:
-    """What went wrong with replies that nobody can tell, each with how often."""
+def failures(replies: Sequence[Reply], where: str = "") -> Iterator[str]:
+    """What went wrong with replies that nobody can tell, each with how often.
+
+    where: what they belong to, as the beginning of each.
+    """
     faults = [reply.fault or "no verdict" for reply in replies if reply.refused is None]
     for fault in dict.fromkeys(faults):
-        yield f"{faults.count(fault)} of {len(replies)} prompts have no result: {fault}"
+        yield f"{where}{faults.count(fault)} of {len(replies)} prompts have no result: {fault}"

@@ -21,6 +21,7 @@ from training.evaluation.measures import (
 from training.evaluation.replies import write_replies
 from training.evaluation.target import Dial
 from training.evaluation.transition import Transition
+from training.markdown import table
 
 JSON_FILE = "results.json"
 MARKDOWN_FILE = "results.md"
@@ -51,15 +52,15 @@ class Report:
 
 def write(report: Report, folder: Path) -> list[Path]:
     """Write the report's JSON, Markdown and replies into `folder`. Returns the paths."""
-    plain, table = folder / JSON_FILE, folder / MARKDOWN_FILE
+    plain, tables = folder / JSON_FILE, folder / MARKDOWN_FILE
     found = asdict(replace(report, replies=()))
     del found["replies"]
     plain.write_text(
         json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         encoding="utf-8",
     )
-    table.write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
-    return [plain, table, *([write_replies(report.replies, folder)] if report.replies else [])]
+    tables.write_text("\n".join(markdown(report)) + "\n", encoding="utf-8")
+    return [plain, tables, *([write_replies(report.replies, folder)] if report.replies else [])]
 
 
 def markdown(report: Report) -> Iterator[str]:
@@ -214,7 +215,4 @@ def markdown_table(
 ) -> Iterator[str]:
     """Lines of a titled table, with an empty one before it."""
     yield from ("", f"## {title}", "")
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |"
+    yield from table(head, rows)

@@ -1,9 +1,11 @@
 """One evaluation: what is asked for, measured in turn."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.errors import TrainingError
 from training.evaluation.attacks import Attack, run_attack
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.dials import steering_matrix, sweep_roc, threshold_sweep
@@ -44,17 +46,29 @@ class Plan:
 def evaluate(target: Target, judge: Judge, plan: Plan) -> Report:
     """Measure everything that the plan asks for and the target allows.
 
-    What it does not allow is noted in the report. Raises EvalError if the target cannot be asked.
+    What it does not allow is noted in the report. Raises EvalError if the target cannot be asked,
+    or if nothing could be measured.
     """
     report = Report(target.name, judge.name, plan.dial, list(plan.data), len(plan.records))
     report.notes.extend(_not_possible(target, plan))
     if plan.records:
         _measure(target, judge, plan, report)
-    report.attacks = [run_attack(target, judge, attack, plan.dial) for attack in plan.attacks]
+    for attack in plan.attacks:
+        with _noted(report, f"result of attack {attack.name}"):
+            report.attacks.append(run_attack(target, judge, attack, plan.dial, report.notes))
     if plan.triples and isinstance(target, CheckpointTarget):
-        report.transition = transition(
-            target, judge, plan.triples, plan.dial, words=plan.words, max_tokens=plan.max_tokens
-        )
+        with _noted(report, "transition"):
+            report.transition = transition(
+                target,
+                judge,
+                plan.triples,
+                plan.dial,
+                words=plan.words,
+                max_tokens=plan.max_tokens,
+                notes=report.notes,
+            )
+    if not report.refusals and not report.attacks and report.transition is None:
+        raise EvalError("; ".join(report.notes))
     return report
 
 
@@ -82,17 +96,24 @@ def _measure(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
 
 
 def _turn(target: Target, judge: Judge, plan: Plan, report: Report) -> None:
-    # An operator's bounds may forbid a turn: what is measured already is worth keeping.
+    # An operator's bounds may forbid a turn.
     if plan.matrix:
-        try:
-            report.matrix = steering_matrix(target, judge, plan.records, plan.dial)
-        except EvalError as error:
-            report.notes.append(f"no steering matrix: {error}")
+        with _noted(report, "steering matrix"):
+            report.matrix = steering_matrix(
+                target, judge, plan.records, plan.dial, report.refusals, report.notes
+            )
     if plan.sweep:
-        try:
-            report.sweep = threshold_sweep(target, judge, plan.records, plan.dial)
-        except EvalError as error:
-            report.notes.append(f"no threshold sweep: {error}")
+        with _noted(report, "threshold sweep"):
+            report.sweep = threshold_sweep(target, judge, plan.records, plan.dial, report.notes)
+
+
+@contextmanager
+def _noted(report: Report, what: str) -> Iterator[None]:
+    """Note what cannot be measured inside: what is measured already is worth keeping."""
+    try:
+        yield
+    except TrainingError as error:
+        report.notes.append(f"no {what}: {error}")
 
 
 def _not_possible(target: Target, plan: Plan) -> Iterator[str]:

@@ -71,7 +71,8 @@ class ServerTarget:
             return Reply(None, fault=answer)
         choice = answer.choices[0]
         details: dict[str, Any] = getattr(choice, "refusal_details", None) or {}
-        scores: dict[str, float] | None = details.get("scores")
+        # Not `scores`: probabilities round to 0 and 1, and their order is lost.
+        scores: dict[str, float] | None = details.get("log_odds")
         return Reply(
             refused=choice.message.refusal is not None,
             category=details.get("category"),
@@ -84,4 +85,4 @@ class ServerTarget:
 def _turns(prompt: Prompt) -> list[dict[str, str]]:
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    return [{"role": message.role, "content": message.content} for message in prompt]
+    return [message.as_dict() for message in prompt]

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from training.arguments import repeated
+from training.errors import TrainingError
+
 REPORT, PLOT = "comparison.md", "comparison"
 
 
@@ -24,12 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("variants", nargs="+", type=_variant, metavar="NAME=DIR[,DIR...]", help="results of runs")
     add("--output", type=Path, required=True, metavar="DIR", help=f"for {REPORT} and its plot")
     arguments = parser.parse_args(argv)
-    # Only now: these imports take seconds.
-    from training.evaluation.target import EvalError
-
+    if again := repeated([name for name, _ in arguments.variants]):
+        parser.error(f"{again} is given twice: name all folders of its runs at once")
     try:
         lines, paths = write_comparison(dict(arguments.variants), arguments.output)
-    except EvalError as error:
+    except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))
@@ -45,6 +47,7 @@ def write_comparison(
 
     Returns the tables' lines and the paths written. Raises EvalError.
     """
+    # Only now: these imports take seconds.
     from training.drawing import save
     from training.evaluation.compare import compare, comparison_tables
     from training.evaluation.plots import comparison

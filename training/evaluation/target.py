@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from steering.manifest import Scope
+from training.errors import TrainingError
 from training.records import Message
 
 Prompt = tuple[Message, ...] | str
@@ -14,7 +15,7 @@ SERVER_KEY = "OPENAI_API_KEY"
 """Environment variable with the key of a running server."""
 
 
-class EvalError(ValueError):
+class EvalError(TrainingError):
     """Something cannot be measured as asked."""
 
 
@@ -59,7 +60,7 @@ class Reply:
     scores: tuple[float, ...] | None = None
     """One per category, in the target's order: the larger, the rather refused."""
     fault: str = ""
-    """Why there is no reply."""
+    """Why there is no reply, or no verdict on it."""
 
 
 class Target(Protocol):

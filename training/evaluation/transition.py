@@ -18,10 +18,11 @@ from steering.gate import decide_np, log_odds
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.generation import generate
 from training.evaluation.judges import Judge
-from training.evaluation.measures import Share
+from training.evaluation.measures import Share, failures
 from training.evaluation.target import Dial, EvalError, Reply
 from training.progress import Progress
 from training.records import Record
+from training.rendering import answer_of, render
 
 PARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the harmful answer that are given before the model goes on."""
@@ -93,6 +94,7 @@ def transition(
     *,
     words: Sequence[str],
     max_tokens: int,
+    notes: list[str],
 ) -> Transition:
     """Measure the transition.
 
@@ -102,7 +104,9 @@ def transition(
     one is the first of such a word, and the gate works in the dial's scope. Without words it works
     at every token, and tells.
     max_tokens: that the model writes on.
-    Raises EvalError for a triple that is longer than the model's positions.
+    notes: gets what went wrong with replies that nobody can tell.
+    Raises EvalError for a triple that is longer than the model's positions, and EncodingError for
+    one that the chat template does not take.
     """
     if not words:
         dial = Dial(dial.rates, dial.thresholds, "every_token")
@@ -110,9 +114,11 @@ def transition(
     turns = _forced(target, begun, dial, words)
     first = tuple(next((k for k, turn in enumerate(row) if turn and k), None) for row in turns)
     parts = []
+    every: list[Reply] = []
     for part in PARTS:
         lengths = [cut(part, len(harmful)) for _, _, harmful in begun]
         replies = _go_on(target, judge, triples, begun, lengths, dial, max_tokens)
+        every += replies
         told = [reply for reply in replies if reply.refused is not None]
         refusals = [reply for reply in told if reply.refused]
         positions = [reply.position for reply in refusals if reply.position is not None]
@@ -124,6 +130,7 @@ def transition(
                 float(median(positions)) if positions else None,
             )
         )
+    notes.extend(failures(every, "transition: "))
     return Transition(judge.name, tuple(at_once(turns)), tuple(parts), first)
 
 
@@ -132,13 +139,15 @@ Begun = tuple[list[int], list[int], list[int]]
 
 
 def _begun(target: CheckpointTarget, triple: Record) -> Begun:
-    assert triple.harmful is not None
     respond = None if target.control is None else target.control.respond
-    return (
-        target.ids(triple.prompt),
-        [] if respond is None else [respond],
-        target.tokenizer.encode(triple.harmful, add_special_tokens=False),
+    answer = answer_of(
+        target.tokenizer,
+        render(target.tokenizer, triple.prompt),
+        triple.harmfully_answered.messages,
     )
+    # As in training: the thinking part that a template writes opens the answer, too.
+    opening = [*([] if respond is None else [respond]), *answer.lead]
+    return target.ids(triple.prompt), opening, answer.body[:-1]
 
 
 def _forced(
@@ -167,8 +176,10 @@ def _forced(
                 use_cache=False,
             )
             logits = output.logits[0].float()  # [kept, V]
-            # Position 0 is where the answer opens; behind the opening, only harmful tokens count.
-            logits = torch.cat([logits[:1], logits[len(opening) + 1 :]])
+            # Position 0 is where a control token decides, before all that opens the answer, or else
+            # where its text begins; behind the opening, only harmful tokens count.
+            first = 0 if target.control is not None else len(opening)
+            logits = torch.cat([logits[first : first + 1], logits[len(opening) + 1 :]])
             found.append(_turns(target, logits, dial, openers))
             progress.advance()
     return found
@@ -202,7 +213,7 @@ def _go_on(
     max_tokens: int,
 ) -> list[Reply]:
     """What the model writes behind so many tokens of each harmful answer, judged."""
-    replies: list[Reply] = [Reply(None)] * len(begun)
+    written: list[Reply] = [Reply(None)] * len(begun)
     # Answers of which nothing is given open as usual: the gate decides their first token.
     for started in (False, True):
         rows = [row for row, length in enumerate(lengths) if bool(length) == started]
@@ -215,11 +226,13 @@ def _go_on(
             batch_size=target.batch_size,
             label="going on",
         )
-        written = [target.read(answer) for answer in answers]
-        prompts = [triples[row].prompt for row in rows]
-        for row, reply in zip(rows, judge.judge(prompts, written), strict=True):
-            replies[row] = _from_start(target, judge, reply, begun[row][2][: lengths[row]])
-    return replies
+        for row, answer in zip(rows, answers, strict=True):
+            written[row] = target.read(answer)
+    replies = judge.judge([triple.prompt for triple in triples], written)
+    return [
+        _from_start(target, judge, reply, harmful[:length])
+        for reply, (_, _, harmful), length in zip(replies, begun, lengths, strict=True)
+    ]
 
 
 def _prefix(begun: Begun, length: int) -> list[int]:

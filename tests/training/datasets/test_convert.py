@@ -110,6 +110,19 @@ def test_a_prompt_that_comes_again_is_left_out(tmp_path: Path) -> None:
     assert sum(len(records) for records in files(tmp_path / "out").values()) == 30
 
 
+def test_a_prompt_without_an_answer_makes_way_for_one_with(tmp_path: Path) -> None:
+    sources = [
+        coconot(tmp_path / "a.jsonl", 30),
+        coconot(tmp_path / "b.jsonl", 30, response="I cannot help with that."),
+    ]
+    counts = convert(sources, tmp_path / "out")
+    found = files(tmp_path / "out")
+    # Every prompt once: the answered ones in train, where the others came to nothing.
+    assert sum(map(len, found.values())) == 30
+    assert counts["train", "safety"] == len(found["train"]) == counts[UNANSWERED, "safety"] > 0
+    assert counts[REPEATED, "safety"] == 30 - counts["train", "safety"]
+
+
 def test_faults_leave_the_files_of_before(tmp_path: Path) -> None:
     source, output = coconot(tmp_path / "a.jsonl", 60), tmp_path / "out"
     convert([source], output)

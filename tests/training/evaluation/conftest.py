@@ -15,6 +15,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from steering.settings import log_odds_of
+
 CATEGORIES = ("safety", "temporal")
 HABIT = 0.5
 
@@ -34,6 +36,11 @@ class Served:
     waiting: int = 0
     most_waiting: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def log_odds(score: float) -> float:
+    """Of a probability, finite as a server gives it."""
+    return min(max(log_odds_of(score), -50.0), 50.0)
 
 
 def scores_of(text: str) -> dict[str, float]:
@@ -75,7 +82,8 @@ def answer(body: dict[str, Any], served: Served) -> JSONResponse:
         "position": 0,
     }
     if body.get("refusal_scores"):
-        details["scores"] = scores
+        details["scores"] = {name: round(score) for name, score in scores.items()}
+        details["log_odds"] = {name: log_odds(score) for name, score in scores.items()}
     return completion(
         message, {"refusal_details": details}, {"refusal_settings": {"thresholds": thresholds}}
     )

@@ -48,5 +48,7 @@ def test_every_fault_is_listed(tmp_path: Path) -> None:
 def test_the_success_rate_leaves_out_what_has_no_result(served: Served) -> None:
     target = ServerTarget(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small", max_tokens=1)
     attack = Attack("x", tuple(map(asked, ["safety 0.9", "safety 0.1", "safety 0", "forbidden"])))
-    result = run_attack(target, TokenJudge(), attack, Dial())
+    notes: list[str] = []
+    result = run_attack(target, TokenJudge(), attack, Dial(), notes)
     assert (result.name, result.succeeded.count, result.succeeded.of) == ("x", 2, 3)
+    assert notes == ["attack x: 1 of 4 prompts have no result: messages: holds a control token"]

@@ -1,13 +1,17 @@
 import math
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from steering.gate import decide_np
+from steering.intact import DamagedError
 from steering.manifest import MANIFEST_FILE, Manifest
 from steering.settings import log_odds_of
+from training import calibrate
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.judges import PhraseJudge
 from training.evaluation.target import Dial, EvalError, Prompt
@@ -99,6 +103,29 @@ def test_settings_that_the_checkpoint_cannot_take(finished: Path) -> None:
         target(finished).ask(PROMPTS, Dial(rates={"safety": 0.9}), "test")
     with pytest.raises(EvalError, match="unknown category 'rude'"):
         target(finished).ask(PROMPTS, Dial(thresholds={"rude": 0.9}), "test")
+
+
+def test_rates_of_other_weights_than_those_calibrated(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "checkpoint")
+    prompts = folder / "prompts" / "calibration.jsonl"
+    assert calibrate.main([str(folder), str(prompts)]) == 0
+    rates = Dial(rates={"safety": 0.5})
+    assert len(target(folder).ask(PROMPTS, rates, "test")) == 3
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] += 0.5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    found = target(folder)
+    with pytest.raises(EvalError, match="changed after it was calibrated"):
+        found.ask(PROMPTS, rates, "test")
+    # Thresholds are the model's own.
+    assert len(found.ask(PROMPTS, Dial(thresholds={"safety": 0.9}), "test")) == 3
+
+
+def test_a_copy_that_was_cut_off(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "checkpoint")
+    os.truncate(folder / "model.safetensors", 10_000)
+    with pytest.raises(DamagedError, match="copy the checkpoint again"):
+        target(folder)
 
 
 def test_prompts_longer_than_the_model(finished: Path) -> None:

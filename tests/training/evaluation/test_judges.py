@@ -86,7 +86,22 @@ def test_a_model_judges_over_http(served: Served) -> None:
     assert any('{"request": "raw text", "reply": "Sure."}' in text for text in sent)
 
 
-def test_a_judge_that_turns_requests_down_ends_the_evaluation(served: Served) -> None:
+def test_a_judge_that_turns_every_request_down_ends_the_evaluation(served: Served) -> None:
     judge = ModelJudge(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small")
-    with pytest.raises(EvalError, match="the judge model refuses a request"):
+    with pytest.raises(EvalError, match=r"the judge model turns every request down: .* control"):
         judge.judge([PROMPT], [Reply(False, text="forbidden")])
+    assert judge.judge([], []) == []
+
+
+def test_a_reply_that_the_judge_turns_down_is_a_fault_of_its_own(served: Served) -> None:
+    judge = ModelJudge(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small")
+    replies = [Reply(True, "safety", 0, "forbidden", (0.5, 0.1)), Reply(False, text="Sorry.")]
+    assert judge.judge([PROMPT] * 2, replies) == [
+        Reply(
+            None,
+            text="forbidden",
+            scores=(0.5, 0.1),
+            fault="the judge: messages: holds a control token",
+        ),
+        Reply(True, text="Sorry."),
+    ]

@@ -3,13 +3,13 @@ from openai import OpenAI
 
 from training.evaluation.dials import OFF, SWEEP, steering_matrix, sweep_roc, threshold_sweep
 from training.evaluation.judges import TokenJudge
-from training.evaluation.measures import ALL_HARMLESS, HARMFUL, rocs
+from training.evaluation.measures import ALL_HARMLESS, HARMFUL, judged, refusal_rates, rocs
 from training.evaluation.pool import Pool
 from training.evaluation.server import ServerTarget
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 from training.records import Message, Record
 
-from .conftest import CATEGORIES, Served
+from .conftest import CATEGORIES, Served, log_odds
 
 
 def asked(text: str) -> tuple[Message, ...]:
@@ -41,7 +41,7 @@ def test_a_server_of_ours_is_recognised_and_gives_scores(served: Served) -> None
     found = target(served)
     assert found.categories == CATEGORIES
     reply = found.ask([asked("safety 0.9")], Dial(), "test")[0]
-    assert reply == Reply(True, "safety", 0, "I cannot help with that.", (0.9, 0.0))
+    assert reply == Reply(True, "safety", 0, "I cannot help with that.", (log_odds(0.9), -50))
     assert served.keys == {"Bearer secret"}
 
 
@@ -109,7 +109,10 @@ def test_raw_text_becomes_a_users_turn(served: Served) -> None:
 
 
 def test_the_steering_matrix_by_hand(served: Served) -> None:
-    rows = steering_matrix(target(served), TokenJudge(), RECORDS, Dial())
+    replies = target(served).ask([record.prompt for record in RECORDS], Dial(), "base")
+    base = refusal_rates(judged(RECORDS, replies))
+    served.bodies.clear()
+    rows = steering_matrix(target(served), TokenJudge(), RECORDS, Dial(), base, [])
     found = {
         (row.category, row.threshold): {
             rate.label: rate.refused.count for rate in row.rates if rate.kind == HARMFUL
@@ -127,10 +130,12 @@ def test_the_steering_matrix_by_hand(served: Served) -> None:
         rate.refused.count for row in rows for rate in row.rates if rate.label == ALL_HARMLESS
     ]
     assert harmless == [1, 0, 1, 1, 1]
+    # What is measured already is not asked for again.
+    assert len(served.bodies) == 1 + 4 * len(RECORDS)
 
 
 def test_the_sweep_and_its_roc_by_hand(served: Served) -> None:
-    points = threshold_sweep(target(served), TokenJudge(), RECORDS, Dial({"safety": 0.5}))
+    points = threshold_sweep(target(served), TokenJudge(), RECORDS, Dial({"safety": 0.5}), [])
     assert tuple(point.threshold for point in points) == SWEEP
     by_threshold = {point.threshold: point.classification for point in points}
     at = {key: [s.precision, s.recall] for key, s in by_threshold.items() if s is not None}
@@ -151,6 +156,6 @@ def test_the_sweep_and_its_roc_by_hand(served: Served) -> None:
 
 
 def test_a_sweep_over_one_kind_of_prompts_has_no_roc(served: Served) -> None:
-    points = threshold_sweep(target(served), TokenJudge(), RECORDS[:2], Dial())
+    points = threshold_sweep(target(served), TokenJudge(), RECORDS[:2], Dial(), [])
     assert sweep_roc(points) is None
     assert sweep_roc([]) is None

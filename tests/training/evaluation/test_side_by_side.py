@@ -39,6 +39,15 @@ def test_what_cannot_be_compared_is_said(results: Path, capsys: pytest.CaptureFi
     assert not (results / "out").exists()
 
 
+def test_a_name_that_is_given_twice_is_told(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"{name}={results}/{name}-0" for name in ("weak", "strong", "weak")]
+    with pytest.raises(SystemExit, match="2"):
+        main([*given, "--output", str(results / "out")])
+    assert "weak is given twice" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["a", "a=", "=b", "a=,"])
 def test_other_arguments_exit_with_2(text: str) -> None:
     with pytest.raises(SystemExit, match="2"):

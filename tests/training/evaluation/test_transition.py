@@ -1,19 +1,28 @@
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from openai import OpenAI
 
 from steering.gate import log_odds
 from steering.manifest import MANIFEST_FILE
 from tests.training.conftest import exchange
+from tests.training.test_rendering import WRITES_THINKING
+from training.config import MethodsConfig
+from training.encoding import Encoder
 from training.evaluation.checkpoint import CheckpointTarget
-from training.evaluation.judges import PhraseJudge, TokenJudge
+from training.evaluation.judges import ModelJudge, PhraseJudge, TokenJudge
+from training.evaluation.pool import Pool
 from training.evaluation.target import Dial, EvalError
 from training.evaluation.transition import PARTS, at_once, cut, transition
 from training.records import Record
 from training.rendering import render
+from training.triples import TripleEncoder
+
+from .conftest import Served
 
 SAFE = "I cannot help with that."
 TRIPLES = [
@@ -70,7 +79,7 @@ def test_forced_answers_turn_where_single_passes_do(finished: Path, threshold: f
     found = target(finished)
     thresholds = dict.fromkeys(found.categories, threshold)
     result = transition(
-        found, TokenJudge(), TRIPLES, Dial(thresholds=thresholds), words=(), max_tokens=4
+        found, TokenJudge(), TRIPLES, Dial(thresholds=thresholds), words=(), max_tokens=4, notes=[]
     )
     turns = [plain_turns(found, triple, thresholds) for triple in TRIPLES]
     assert list(result.at_once) == at_once(turns)
@@ -90,6 +99,7 @@ def test_a_dial_that_refuses_everything_turns_every_answer_at_once(finished: Pat
         Dial(thresholds={"safety": 0.0}),
         words=(),
         max_tokens=4,
+        notes=[],
     )
     lengths = [len(target(finished).tokenizer.encode(triple.harmful)) for triple in TRIPLES]
     assert [point.part for point in result.parts] == list(PARTS)
@@ -106,7 +116,13 @@ def test_a_dial_that_refuses_everything_turns_every_answer_at_once(finished: Pat
 def test_a_dial_that_refuses_nothing_turns_none(finished: Path) -> None:
     never = dict.fromkeys(("safety", "temporal"), 1.0)
     result = transition(
-        target(finished), TokenJudge(), TRIPLES, Dial(thresholds=never), words=(), max_tokens=4
+        target(finished),
+        TokenJudge(),
+        TRIPLES,
+        Dial(thresholds=never),
+        words=(),
+        max_tokens=4,
+        notes=[],
     )
     assert all(p.turns.value == p.goes_on.value == 0 and p.position is None for p in result.parts)
     assert result.first == (None, None, None)
@@ -118,16 +134,18 @@ def test_a_model_without_tokens_turns_by_its_word(finished: Path, tmp_path: Path
     (folder / MANIFEST_FILE).unlink()
     found = target(folder)
     with pytest.raises(EvalError, match="needs a word that its refusals begin with"):
-        transition(found, PhraseJudge(), TRIPLES, Dial(), words=(), max_tokens=4)
+        transition(found, PhraseJudge(), TRIPLES, Dial(), words=(), max_tokens=4, notes=[])
     # This one still writes its token first, which no word stands for: none is turned by one.
-    result = transition(found, PhraseJudge(), TRIPLES, Dial(), words=("Sorry",), max_tokens=6)
+    result = transition(
+        found, PhraseJudge(), TRIPLES, Dial(), words=("Sorry",), max_tokens=6, notes=[]
+    )
     assert result.told_by == "phrases"
     assert result.first == (None, None, None)
     assert result.parts[0].goes_on.count == 2
     assert result.parts[0].position == 0
     # Its own opening is likeliest where the word is that token.
     opened = transition(
-        found, PhraseJudge(), TRIPLES, Dial(), words=("<|refuse:safety|>",), max_tokens=6
+        found, PhraseJudge(), TRIPLES, Dial(), words=("<|refuse:safety|>",), max_tokens=6, notes=[]
     )
     assert (opened.at_once[0].turns.count, opened.at_once[0].turns.of) == (2, 3)
 
@@ -135,7 +153,9 @@ def test_a_model_without_tokens_turns_by_its_word(finished: Path, tmp_path: Path
 def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
     found = target(finished)
     assert found.control is not None
-    result = transition(found, PhraseJudge(), TRIPLES, Dial(), words=("boat",), max_tokens=4)
+    result = transition(
+        found, PhraseJudge(), TRIPLES, Dial(), words=("boat",), max_tokens=4, notes=[]
+    )
     # The likeliest token but for control tokens, by a pass of its own for every position.
     boats = {found.tokenizer.encode(word)[0] for word in ("boat", " boat")}
     for triple, first in zip(TRIPLES, result.first, strict=True):
@@ -152,7 +172,47 @@ def test_a_model_with_tokens_may_turn_by_a_word_later(finished: Path) -> None:
     assert [point.turned.count for point in result.at_once] != [0] * len(result.at_once)
 
 
+def test_a_thinking_part_stands_behind_the_respond_token_as_in_training(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "thinking"
+    shutil.copytree(finished, folder)
+    (folder / "chat_template.jinja").write_text(WRITES_THINKING)
+    found = target(folder)
+    triple = TRIPLES[0]
+    encoder = TripleEncoder(
+        Encoder(found.tokenizer, found.control, found.categories, 128),
+        MethodsConfig(),
+        random.Random(0),
+    )
+    forced: list[list[int]] = []
+    found.model.register_forward_pre_hook(
+        lambda _, __, given: forced.append(given["input_ids"][0].tolist()), with_kwargs=True
+    )
+    never = dict.fromkeys(found.categories, 1.0)
+    result = transition(
+        found, TokenJudge(), [triple], Dial(thresholds=never), words=(), max_tokens=1, notes=[]
+    )
+    # What is forced is what RTO learns on, without the end of its turn.
+    assert forced[0] == encoder.rto(triple).input_ids[:-1]
+    assert "<think>" in found.tokenizer.decode(forced[0])
+    assert len(result.at_once) == 1 + len(found.tokenizer.encode(triple.harmful))
+
+
+def test_a_reply_that_a_judge_turns_down_is_left_out(finished: Path, served: Served) -> None:
+    judge = ModelJudge(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small")
+    # Of its answer a tenth is nothing yet, of the other one a token.
+    short = exchange("forbidden", SAFE, "safety", harmful="Go.")
+    notes: list[str] = []
+    result = transition(
+        target(finished), judge, [TRIPLES[0], short], Dial(), words=(), max_tokens=2, notes=notes
+    )
+    assert [point.goes_on.of for point in result.parts] == [1] * len(PARTS)
+    fault = "the judge: messages: holds a control token"
+    assert notes == [f"transition: 11 of 22 prompts have no result: {fault}"]
+
+
 def test_triples_longer_than_the_model(finished: Path) -> None:
     long = replace(TRIPLES[0], harmful="q" * 300)
     with pytest.raises(EvalError, match=r"a triple has .* tokens, the model 128 positions"):
-        transition(target(finished), TokenJudge(), [long], Dial(), words=(), max_tokens=4)
+        transition(target(finished), TokenJudge(), [long], Dial(), words=(), max_tokens=4, notes=[])
