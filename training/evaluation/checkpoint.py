@@ -64,7 +64,7 @@ class CheckpointTarget:
         """[C] log-odds. Raises EvalError for a setting that this checkpoint cannot take."""
         settings = Settings(rates=dict(dial.rates), thresholds=dict(dial.thresholds))
         try:
-            return self._policies[dial.scope].resolve(settings).thresholds
+            return self._policies[dial.scope or "first_token"].resolve(settings).thresholds
         except SettingsError as error:
             raise EvalError(str(error)) from error
 

@@ -85,8 +85,8 @@ def _add_dial(group: "argparse._ArgumentGroup") -> None:
             help=f"{what} of a category; may be given again",
         )  # fmt: skip
     group.add_argument(
-        "--scope", choices=("first_token", "every_token"), default="first_token",
-        help="default: %(default)s",
+        "--scope", choices=("first_token", "every_token"),
+        help="where an answer may be refused",
     )  # fmt: skip
 
 
