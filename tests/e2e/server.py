@@ -28,6 +28,15 @@ def free_port() -> int:
         return port
 
 
+def cores() -> tuple[int, int]:
+    """The first and the last core that a test may use: one for each of two workers.
+
+    vLLM would pin two servers' workers to the same one, where one spins and the other starves.
+    """
+    own = sorted(os.sched_getaffinity(0))
+    return own[0], own[-1]
+
+
 @dataclass
 class Server:
     """`demur-serve`, started on a free port, with its output in `log`."""

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e import scripted
 from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
 from tests.e2e.collector import Collector, attributes, collecting
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, cores, serving
 
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
 
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
     flags += ["--content-filter-results", "--score-sample", "1"]
     flags += ["--otlp-traces-endpoint", collector.url]
     # A core for each worker; and a list of plugins that leaves ours out.
-    environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_PLUGINS": "another"}
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": "{}|{}".format(*cores()), "VLLM_PLUGINS": "another"}
     environment |= collector.environment
     with serving(folder / "checkpoint", folder, flags, environment) as running:
         yield running
