@@ -22,13 +22,18 @@ EXPECT_MS = 30_000
 """A busy machine is slow; five seconds, Playwright's default, may be too few."""
 
 
+def chromium() -> str | None:
+    """Where Chromium is, under whatever name; None where there is none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @contextmanager
 def launched() -> Iterator[Browser]:
     """A browser until the block ends; the test is skipped where there is none.
 
     While it runs, an event loop runs in this thread: tests beside it cannot start their own.
     """
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    executable = chromium()
     if executable is None:
         pytest.skip("needs Chromium: scripts/chromium.sh, or apt-get install chromium")
     expect.set_options(timeout=EXPECT_MS)
