@@ -64,4 +64,4 @@ docker-check: ## build the CPU image, and put the whole stack through its paces
 
 .PHONY: clean
 clean: ## remove the environment, checkpoints and caches
-	rm -rf .venv checkpoints build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv checkpoints build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis

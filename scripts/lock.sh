@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 overrides=$(mktemp)
 trap 'rm -f "$overrides"' EXIT
-# The local version names the CPU build; the three are left out as scripts/install.sh explains.
+# The local version names the CPU build; the three are left out as scripts/dependencies.sh explains.
 cat >"$overrides" <<'TXT'
 torch==2.13.0+cpu
 torchaudio ; sys_platform == "never"

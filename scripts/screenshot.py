@@ -1,12 +1,13 @@
-"""The README's picture of the playground: scripts/screenshot.py URL FILE.png.
+"""The README's picture of the playground: python -m scripts.screenshot URL FILE.png.
 
 URL is a running server's with the demonstration model; needs Chromium and Playwright.
 """
 
-import shutil
 import sys
 
 from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.browser import chromium
 
 PROMPT = "Are you happy today?"
 CATEGORY = "humanizing"
@@ -15,7 +16,7 @@ CATEGORY = "humanizing"
 def main(url: str, file: str) -> None:
     """Ask, turn the dial down, ask again, and take a picture."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        browser = playwright.chromium.launch(executable_path=chromium())
         page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
         page.goto(url)
         page.get_by_label("Your message").fill(PROMPT)

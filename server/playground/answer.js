@@ -10,8 +10,8 @@ export class Answer {
     this.details = null;
     this.badge = element("span", { class: "badge" }, "…");
     this.body = element("p", { class: "text" });
-    this.refusalBody = element("p", { class: "text refusal", hidden: true });
-    this.note = element("p", { class: "muted small note", hidden: true });
+    this.refusalBody = element("p", { class: "text", hidden: true });
+    this.note = element("p", { class: "muted small", hidden: true });
     const head = element("div", { class: "answer-head" });
     if (label !== null) head.append(element("span", { class: "label" }, label));
     head.append(this.badge, element("span", { class: "muted small" }, summary));

@@ -7,8 +7,8 @@ const EDGE = Math.log(1e5);
 const GRID = [0.0001, 0.01, 0.5, 0.99, 0.9999];
 const LABELLED = [0.01, 0.5, 0.99];
 
-/** The category that refuses (DESIGN: the largest score of those that reach their threshold). */
-export function decided(scores, thresholds) {
+/** The category that refuses: the largest score of those that reach their threshold. */
+function decided(scores, thresholds) {
   let winner = null;
   for (const [name, score] of Object.entries(scores)) {
     const reached = score >= logOdds(thresholds[name]);
@@ -39,7 +39,7 @@ export class Scores {
     byId("scores").hidden = false;
     const winner = decided(this.logOdds, thresholds);
     this.#say(winner, where);
-    const rows = Object.keys(this.logOdds).map((name) => this.#row(name, thresholds[name], winner));
+    const rows = Object.keys(this.logOdds).map((name) => this.#row(name, thresholds[name]));
     byId("score-rows").replaceChildren(...rows);
   }
 
@@ -54,7 +54,7 @@ export class Scores {
     verdict.classList.toggle("refused", winner !== null);
   }
 
-  #row(name, threshold, winner) {
+  #row(name, threshold) {
     const score = this.logOdds[name];
     const reached = score >= logOdds(threshold);
     const bar = element("div", { class: "bar" }, ...GRID.map(gridLine));
@@ -62,7 +62,7 @@ export class Scores {
     place(bar, { score: position(score), threshold: position(logOdds(threshold)) });
     return element(
       "tr",
-      { class: reached ? "reached" : null, "data-winner": name === winner },
+      { class: reached ? "reached" : null },
       element("th", { scope: "row" }, name),
       element("td", { class: "axis", "aria-hidden": "true" }, bar),
       element("td", {}, probability(this.probabilities[name]), reached ? reachedText() : ""),
@@ -72,7 +72,7 @@ export class Scores {
 }
 
 function gridLine(share) {
-  const line = element("span", { class: share === 0.5 ? "grid middle" : "grid" });
+  const line = element("span", { class: "grid" });
   place(line, { at: position(logOdds(share)) });
   return line;
 }

@@ -120,14 +120,24 @@ def test_secrets_are_made_once_and_are_their_owner_s(tmp_path: Path) -> None:
     assert "docker/secrets/\n" in (ROOT / ".gitignore").read_text()
 
 
+@pytest.fixture(scope="module")
+def compose() -> list[str]:
+    """The command, looked up as scripts/docker-check.sh does."""
+    plugin = ["docker", "compose"]
+    if shutil.which("docker"):
+        found = subprocess.run([*plugin, "version"], capture_output=True, check=False)
+        if found.returncode == 0:
+            return plugin
+    if shutil.which("docker-compose") is None:
+        pytest.skip("neither docker compose nor docker-compose is installed")
+    return ["docker-compose"]
+
+
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_compose_accepts_the_file(kind: str) -> None:
-    compose = shutil.which("docker-compose")
-    if compose is None:
-        pytest.skip("docker-compose is not installed")
+def test_compose_accepts_the_file(compose: list[str], kind: str) -> None:
     file = DOCKER / "compose.yaml"
     run = subprocess.run(
-        [compose, "--file", file, "--profile", kind, "config", "--quiet"],
+        [*compose, "--file", file, "--profile", kind, "config", "--quiet"],
         capture_output=True,
         text=True,
         check=False,

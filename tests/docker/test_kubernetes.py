@@ -1,5 +1,6 @@
 """kubernetes.yaml: as hardened as compose.yaml, serving the same way."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import yaml
 
 from server.launch import parse
 
-DOCKER = Path(__file__).parents[2] / "docker"
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
 OBJECTS: dict[str, dict[str, Any]] = {
     each["kind"]: each for each in yaml.safe_load_all((DOCKER / "kubernetes.yaml").read_text())
 }
@@ -64,3 +66,17 @@ def test_the_names_fit_together() -> None:
     assert volumes["policy"]["configMap"] == OBJECTS["ConfigMap"]["metadata"]
     claim = volumes["checkpoints"]["persistentVolumeClaim"]["claimName"]
     assert claim == OBJECTS["PersistentVolumeClaim"]["metadata"]["name"]
+
+
+def test_the_page_s_monitor_asks_the_pods_with_a_key_under_the_alerts_job() -> None:
+    page = (ROOT / "docs/deployment.md").read_text()
+    (block,) = re.findall(r"^  ```yaml\n(.*?)^  ```", page, re.DOTALL | re.MULTILINE)
+    monitor = yaml.safe_load(block)["spec"]
+    labels = POD["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"] == labels
+    assert labels[monitor["jobLabel"]] == "demur"
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for port in CONTAINER["ports"]}
+    secret = endpoint["authorization"]["credentials"]
+    assert f"generic {secret['name']} --from-file={secret['key']}=" in page
+    assert "annotations" not in POD["metadata"], "whoever reads these has no key"

@@ -1,6 +1,5 @@
 """One checkpoint and one server for every test here."""
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from openai import OpenAI
 
 from steering.manifest import Manifest
 from tests.e2e import calls, faults, scripted
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, client_of, cores, sdk_of, serving
 from training.datasets.load import load_records
 from training.records import Record
 
@@ -42,13 +41,13 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=120) as client:
+    with client_of(server) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def sdk(server: Server) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=120, max_retries=0) as client:
+    with sdk_of(server) as client:
         yield client
 
 
@@ -75,14 +74,13 @@ def scripted_server(
 
 @pytest.fixture(scope="session")
 def scripted_http(scripted_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=scripted_server.url, timeout=120) as client:
+    with client_of(scripted_server) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def scripted_sdk(scripted_server: Server) -> Iterator[OpenAI]:
-    url = f"{scripted_server.url}/v1"
-    with OpenAI(base_url=url, api_key="none", timeout=120, max_retries=0) as client:
+    with sdk_of(scripted_server) as client:
         yield client
 
 
@@ -101,16 +99,14 @@ def pair(
     flags = ["--served-model-name", calls.MODEL, "--api-key", "another-key", faults.KEY]
     flags += ["--max-body-mib", "1", "--body-timeout", "2", "--shutdown-timeout", "120"]
     folders = [tmp_path_factory.mktemp("server") for _ in range(2)]
-    cores = sorted(os.sched_getaffinity(0))
     servers = [
         Server(
             scripted_checkpoint,
             folder / "log",
             [*flags, "--request-log", str(folder / REQUESTS)],
-            # vLLM would pin both workers to the same core, where one spins and the other starves.
             {"VLLM_CPU_OMP_THREADS_BIND": str(core)},
         )
-        for folder, core in zip(folders, (cores[0], cores[-1]), strict=True)
+        for folder, core in zip(folders, cores(), strict=True)
     ]
     try:
         for server in servers:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.calls import CHAT
 from training.records import Record
 
 AT_ONCE = 32
@@ -20,7 +21,7 @@ async def _decide(
         "temperature": 0,
     }
     async with gate:
-        response = await client.post("/v1/chat/completions", json=body | dict(settings))
+        response = await client.post(CHAT, json=body | dict(settings))
     response.raise_for_status()
     category: str | None = response.json()["choices"][0]["refusal_details"]["category"]
     return category

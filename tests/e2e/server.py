@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from openai import OpenAI
 
 START_S = 240
+CLIENT_S = 120
 STOP_S = 60
 LINGER_S = 5
 LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
@@ -26,6 +28,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def cores() -> tuple[int, int]:
+    """The first and the last core that a test may use: one for each of two workers.
+
+    vLLM would pin two servers' workers to the same one, where one spins and the other starves.
+    """
+    own = sorted(os.sched_getaffinity(0))
+    return own[0], own[-1]
 
 
 @dataclass
@@ -109,6 +120,17 @@ class Server:
         lines = (line.split(maxsplit=2) for line in found.splitlines())
         group = str(self.process.pid)
         return [args for pgid, state, args in lines if pgid == group and state[0] != "Z"]
+
+
+def client_of(server: Server) -> httpx.Client:
+    """A client of its API; close it, or use it as a context."""
+    return httpx.Client(base_url=server.url, timeout=CLIENT_S)
+
+
+def sdk_of(server: Server) -> OpenAI:
+    """OpenAI's own client of it, without retries; close it, or use it as a context."""
+    url = f"{server.url}/v1"
+    return OpenAI(base_url=url, api_key="none", timeout=CLIENT_S, max_retries=0)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ refusal comes all the same, or the request is a 400 and never reaches the engine
 import asyncio
 import http.client
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,10 +12,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from server.fields import BOUNDED, PASSED, REFUSED
+from server.routes import ALLOWED
 from tests.e2e import scripted
 from tests.e2e.calls import CHAT, HELLO, MODEL, REFUSE
 from tests.e2e.server import Server
 from tests.e2e.test_shapes import WEATHER
+from tests.stock import stock_routes
 
 RESPOND, SAFETY, ONE = (
     scripted.token_id(text) for text in (scripted.RESPOND, scripted.SAFETY, "One")
@@ -33,6 +37,8 @@ def tool(**function: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "f", "parameters": {}} | function}
 
 
+BODY: dict[str, Any] = {"model": MODEL, "messages": HELLO, "max_tokens": 8, "temperature": 0}
+BODY |= {"stream": False} | REFUSE
 FIELDS: dict[str, dict[str, Any]] = {
     "logit_bias for respond": {"logit_bias": {str(RESPOND): 100}},
     "logit_bias against refuse": {"logit_bias": {str(SAFETY): -100}},
@@ -45,11 +51,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "stop_token_ids": {"stop_token_ids": [SAFETY]},
     "stop at the token": {"stop": [scripted.SAFETY]},
     "stop at the refusal": {"stop": ["No"]},
+    "stop and show where": {"stop": ["No"], "include_stop_str_in_output": True},
     "ignore_eos": {"ignore_eos": True, "max_tokens": 12},
     "beam search": {"use_beam_search": True, "n": 2},
     "length_penalty": {"length_penalty": 9.0},
     "several choices": {"n": 4, "temperature": 2},
     "hot": {"temperature": 2},
+    "seed": {"seed": 7, "temperature": 2},
     "hotter": {"temperature": 1e9},
     "top_p 0": {"top_p": 0},
     "top_k 1": {"top_k": 1, "temperature": 1},
@@ -68,6 +76,12 @@ FIELDS: dict[str, dict[str, Any]] = {
     "special tokens shown": {"skip_special_tokens": False},
     "token ids shown": {"return_token_ids": True},
     "tokens as ids": {"return_tokens_as_token_ids": True, "logprobs": True},
+    "token offsets shown": {"return_token_offsets": True},
+    "spaces_between_special_tokens": {"spaces_between_special_tokens": False},
+    "prompt shown": {"return_prompt_text": True},
+    "routing data": {"routed_experts_prompt_start": 1},
+    "usage in between": {"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    "include_reasoning": {"include_reasoning": False},
     "thinking_token_budget": {"thinking_token_budget": 1},
     "watermarking": {"watermarking": True},
     "vllm_xargs": {"vllm_xargs": {"demur": [9.0, 9.0]}},
@@ -117,16 +131,26 @@ FIELDS: dict[str, dict[str, Any]] = {
         "tools": [WEATHER],
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
     },
+    "tools in parallel": {"tools": [WEATHER], "parallel_tool_calls": True},
     "functions": {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
     "data_parallel_rank": {"data_parallel_rank": 1},
     "priority": {"priority": -1},
     "cache_salt": {"cache_salt": "mine"},
     "request_id": {"request_id": "the same for all"},
+    "session_id": {"session_id": "the same for all"},
+    "user": {"user": "the operator"},
+    "media_io_kwargs": {"media_io_kwargs": {"image": {"mode": "L"}}},
+    "mm_processor_kwargs": {"mm_processor_kwargs": {"size": 1}},
+    "mm_payload": {"mm_payload": "none"},
+    "return_mm_kwargs": {"return_mm_kwargs": False},
     "repetition_detection": {"repetition_detection": {"max_pattern_size": 1}},
     "stream_interval": {"stream_interval": 1000},
     "scope": {"refusal_scope": "every_token"},
     "other rates": {"refusal_rates": {"temporal": 0}},
     "contradicting rates": {"refusal_rates": 0},
+    "a budget of nothing": {"over_refusal_budget": {"share": 0, "categories": ["temporal"]}},
+    "dry_run": {"dry_run": True},
+    "refusal_scores": {"refusal_scores": True},
     "lora": {"model": f"{MODEL}/other"},
 }
 
@@ -174,49 +198,23 @@ HEADERS: dict[str, dict[str, str]] = {
     "forwarded path": {"X-Forwarded-Prefix": "/v1/completions", "X-Original-URL": "/invocations"},
 }
 
-ROUTES = (
-    "POST /v1/completions",
-    "POST /v1/completions/render",
-    "POST /v1/chat/completions/render",
-    "POST /v1/chat/completions/batch",
-    "POST /v1/responses",
-    "GET /v1/responses/a",
-    "POST /v1/responses/a/cancel",
-    "POST /v1/messages",
-    "POST /v1/messages/count_tokens",
-    "POST /v1/embeddings",
-    "POST /v1/score",
-    "POST /score",
-    "POST /v1/rerank",
-    "POST /rerank",
-    "POST /pooling",
-    "POST /classify",
-    "POST /generative_scoring",
-    "POST /inference/v1/generate",
-    "POST /inference/v1/abort_requests",
-    "POST /v1/systemone",
-    "POST /invocations",
-    "GET /ping",
-    "POST /ping",
-    "POST /tokenize",
-    "POST /detokenize",
-    "GET /tokenizer_info",
-    "POST /v1/audio/transcriptions",
-    "POST /v1/load_lora_adapter",
-    "POST /scale_elastic_ep",
-    "POST /is_scaling_elastic_ep",
-    "POST /collective_rpc",
-    "POST /reset_prefix_cache",
-    "POST /sleep",
-    "POST /wake_up",
-    "POST /pause",
-    "POST /update_weights",
-    "GET /server_info",
-    "GET /load",
-    "GET /docs",
-    "GET /v1/chat/completions",
-    "PUT /v1/chat/completions",
+OTHER_TASKS = frozenset(
+    {
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/score"),
+        ("POST", "/score"),
+        ("POST", "/v1/rerank"),
+        ("POST", "/rerank"),
+        ("POST", "/pooling"),
+        ("POST", "/classify"),
+        ("GET", "/tokenizer_info"),
+        ("POST", "/v1/audio/transcriptions"),
+        ("POST", "/v1/load_lora_adapter"),
+        ("GET", "/v1/chat/completions"),
+        ("PUT", "/v1/chat/completions"),
+    }
 )
+"""What vLLM serves for other models or with other flags, and methods that nobody serves."""
 SPELLINGS = (
     "/v1/completions/",
     "//v1/completions",
@@ -273,14 +271,18 @@ def decided(text: str) -> tuple[list[dict[str, Any]], str]:
 def test_by_the_request(
     scripted_http: httpx.Client, count: Count, attack: str, stream: bool
 ) -> None:
-    body = {"model": MODEL, "messages": HELLO, "max_tokens": 8, "temperature": 0}
-    body |= {"stream": stream} | REFUSE | (FIELDS | TEXTS)[attack]
+    body = BODY | {"stream": stream} | (FIELDS | TEXTS)[attack]
     answer = scripted_http.post(CHAT, json=body)
     if attack == "lora":
         assert answer.status_code == 404
     else:
         held(answer.status_code, answer.text)
     count()
+
+
+def test_every_field_is_tried() -> None:
+    tried = {name for body in (BODY, *FIELDS.values(), *TEXTS.values()) for name in body}
+    assert {*PASSED, *BOUNDED, *REFUSED} - tried == set()
 
 
 @pytest.mark.parametrize("attack", HEADERS)
@@ -291,13 +293,16 @@ def test_by_a_header(scripted_http: httpx.Client, count: Count, attack: str) -> 
     count()
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_by_another_route(scripted_http: httpx.Client, count: Count, route: str) -> None:
-    method, path = route.split()
+def test_by_any_other_route_of_vllms(scripted_http: httpx.Client, count: Count) -> None:
     body = {"model": MODEL, "prompt": OPENED, "input": OPENED, "messages": HELLO} | REFUSE
-    answer = scripted_http.request(method, path, json=None if method == "GET" else body)
-    assert answer.status_code in (404, 405), answer.text
-    count()
+    served = []
+    for method, path in sorted((stock_routes() - ALLOWED) | OTHER_TASKS):
+        url = re.sub(r"\{\w+\}", "a", path)
+        answer = scripted_http.request(method, url, json=None if method == "GET" else body)
+        if answer.status_code not in (404, 405):
+            served.append((method, url, answer.status_code))
+        count()
+    assert served == []
 
 
 @pytest.mark.parametrize("path", SPELLINGS)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE
+from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE, streamed
 from tests.e2e.conftest import REQUESTS
 from tests.e2e.faults import (
     HEADERS,
@@ -80,14 +80,14 @@ def test_many_small_messages(server: Server, http: httpx.Client) -> None:
         error_of(http.post(CHAT, content=content.encode(), headers=JSON), 400)
 
 
+def trickle() -> Iterator[bytes]:
+    while True:
+        yield b" "
+        time.sleep(0.05)
+
+
 def test_a_body_that_never_ends(server: Server) -> None:
     """Trickling, and silent; who promised a body and hangs up is nobody's trouble."""
-
-    def trickle() -> Iterator[bytes]:
-        while True:
-            yield b" "
-            time.sleep(0.05)
-
     with others_are_served(server):
         silent = socket.create_connection(("127.0.0.1", server.port), timeout=30)
         silent.sendall(head(1000) + b"{")
@@ -165,7 +165,8 @@ def test_slow_readers(server: Server) -> None:
         body = LONG | ANSWER | {"stream": True, "max_tokens": 300}
         readers = [opened(server, body) for _ in range(2)]
         wait_for(lambda: metric(server, "num_requests_running") == 0, 120, "streams are written")
-        time.sleep(1)
+    with others_are_served(server):
+        pass  # while the streams lie there
     for reader in readers:
         with reader:
             assert b"data: [DONE]" in everything(reader)[-100:]
@@ -181,7 +182,7 @@ def test_clients_that_vanish(server: Server) -> None:
             assert stream.recv(100).startswith(b"HTTP/1.1 200 OK")
         for connection in (*waiting, *streams):
             connection.close()
-        wait_for(lambda: metric(server, "num_requests_running") == 0, 10, "requests are ended")
+        wait_for(lambda: metric(server, "num_requests_running") == 0, 60, "requests are ended")
     written = metric(server, "generation_tokens_total") - before
     assert written < 0.5 * 6 * LONG["n"] * LONG["max_tokens"]
 
@@ -217,20 +218,64 @@ def test_everybody_at_once(server: Server) -> None:
 
 def test_a_request_is_a_line_in_the_log(server: Server, http: httpx.Client) -> None:
     answer = http.post(CHAT, json={"messages": HELLO, "temperature": 0} | REFUSE).json()
-    lines = requests_of(server)
-    (line,) = [line for line in lines if line["request_id"] == answer["id"]]
+    line = line_of(server, answer["id"])
     assert (line["status"], line["whole"], line["stream"], line["key"]) == (200, True, False, None)
     assert line["choices"] == [{"index": 0, **answer["choices"][0]["refusal_details"]}]
     assert line["effective_rates"] == answer["refusal_settings"]["effective_rates"]
     assert line["requested_thresholds"] == {"safety": 0}
     assert line["prompt_tokens"] == answer["usage"]["prompt_tokens"]
     assert line["completion_tokens"] == answer["usage"]["completion_tokens"]
-    assert {400, 401, 408, 413} <= {line["status"] for line in lines}
-    assert any(not line["whole"] for line in lines), "of clients that went away"
-    streams = [line for line in lines if line.get("stream") and line["whole"]]
-    assert streams
-    assert all(len(line["choices"]) == LONG["n"] for line in streams)
-    assert all(line["completion_tokens"] > 0 for line in streams)
+
+
+def test_a_stream_is_a_line_with_all_its_choices(server: Server, http: httpx.Client) -> None:
+    usage = {"stream_options": {"include_usage": True}}
+    chunks = streamed(http, **(LONG | ANSWER | usage | {"max_tokens": 20}))
+    line = line_of(server, chunks[0]["id"])
+    assert (line["status"], line["whole"], line["stream"]) == (200, True, True)
+    assert [choice["refused"] for choice in line["choices"]] == [False] * LONG["n"]
+    assert line["completion_tokens"] == chunks[-1]["usage"]["completion_tokens"] > 0
+
+
+def test_what_is_turned_down_is_a_line(server: Server) -> None:
+    before = len(requests_of(server))
+    turned_down: dict[int, dict[str, Any]] = {
+        400: {"headers": HEADERS, "json": {"messages": []}},
+        401: {"json": {"messages": HELLO}},
+        408: {"headers": HEADERS | JSON, "content": trickle()},
+        413: {"headers": HEADERS | JSON, "content": b" " * 2 * MIB},
+    }
+    for status, request in turned_down.items():
+        error_of(httpx.post(server.url + CHAT, **request), status)
+
+    def are_written() -> bool:
+        return turned_down.keys() <= {line["status"] for line in requests_of(server)[before:]}
+
+    wait_for(are_written, 30, "their lines are written")
+
+
+def test_a_client_that_goes_away_leaves_a_line(server: Server) -> None:
+    before = len(requests_of(server))
+    with opened(server, LONG | ANSWER | {"stream": True}) as stream:
+        assert stream.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+    def is_written() -> bool:
+        lines = requests_of(server)[before:]
+        return any(line.get("stream") and not line["whole"] for line in lines)
+
+    wait_for(is_written, 60, "its line is written")
+
+
+def line_of(server: Server, request_id: str) -> dict[str, Any]:
+    """The line of a request, which is written once the response was sent."""
+    found: list[dict[str, Any]] = []
+
+    def is_written() -> bool:
+        found[:] = [line for line in requests_of(server) if line["request_id"] == request_id]
+        return found != []
+
+    wait_for(is_written, 30, "the line is written")
+    (line,) = found
+    return line
 
 
 def requests_of(server: Server) -> list[dict[str, Any]]:

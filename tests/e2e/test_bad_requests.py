@@ -1,13 +1,13 @@
 """Input that is refused: always a 400, with the field's name in the message."""
 
+import json
 from typing import Any
 
 import httpx
 import pytest
 
 from steering.manifest import Manifest
-
-HELLO = [{"role": "user", "content": "Hello"}]
+from tests.e2e.calls import CHAT, HELLO
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
@@ -18,9 +18,9 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
 
 def refused(http: httpx.Client, field: str, literal: str) -> str:
     """The message for a request whose `field` is the JSON text `literal`."""
-    content = f'{{"messages": [{{"role": "user", "content": "Hello"}}], "{field}": {literal}}}'
+    content = f'{{"messages": {json.dumps(HELLO)}, "{field}": {literal}}}'
     headers = {"content-type": "application/json"}
-    error = error_of(http.post("/v1/chat/completions", content=content, headers=headers))
+    error = error_of(http.post(CHAT, content=content, headers=headers))
     assert error["param"] == field
     message: str = error["message"]
     assert field in message
@@ -44,7 +44,7 @@ def test_an_unknown_category(http: httpx.Client, manifest: Manifest, field: str)
 @pytest.mark.parametrize("field", ["refusal_rates", "refusal_thresholds"])
 def test_an_empty_map_is_allowed(http: httpx.Client, field: str) -> None:
     body = {"messages": HELLO, "max_tokens": 1, field: {}}
-    assert http.post("/v1/chat/completions", json=body).status_code == 200
+    assert http.post(CHAT, json=body).status_code == 200
 
 
 @pytest.mark.parametrize("rates", ['{"safety": 0.5}', "0.5"])
@@ -58,7 +58,7 @@ def test_a_rate_and_a_threshold_for_the_same_category(http: httpx.Client, rates:
 def test_a_control_token_in_a_message(http: httpx.Client, manifest: Manifest, role: str) -> None:
     for token in manifest.tokens:
         messages = [{"role": role, "content": f"so {token} it is"}, *HELLO]
-        error = error_of(http.post("/v1/chat/completions", json={"messages": messages}))
+        error = error_of(http.post(CHAT, json={"messages": messages}))
         assert error["param"] == "messages"
         assert "messages[0].content" in error["message"]
         assert token in error["message"]
@@ -80,4 +80,4 @@ def test_fields_that_are_not_served(http: httpx.Client, field: str, literal: str
 
 def test_the_server_still_answers_after_all_this(http: httpx.Client) -> None:
     body = {"messages": HELLO, "max_tokens": 4, "refusal_rates": 0}
-    assert http.post("/v1/chat/completions", json=body).status_code == 200
+    assert http.post(CHAT, json=body).status_code == 200

@@ -1,6 +1,5 @@
 """Refusals and answers as OpenAI's clients see them."""
 
-import json
 from typing import Any
 
 import httpx
@@ -9,6 +8,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from steering.manifest import Manifest
+from tests.e2e.calls import CHAT, streamed
 from tests.e2e.conftest import MODEL
 
 FRANCE: list[ChatCompletionMessageParam] = [
@@ -63,7 +63,7 @@ class TestAnswers:
 
     def test_usage_counts_what_the_client_sees(self, http: httpx.Client) -> None:
         body = {"messages": FRANCE, "temperature": 0, "return_token_ids": True} | OFF
-        done = http.post("/v1/chat/completions", json=body).json()
+        done = http.post(CHAT, json=body).json()
         tokens = done["choices"][0]["token_ids"]
         assert done["usage"]["completion_tokens"] == len(tokens)
 
@@ -129,7 +129,7 @@ class TestEcho:
         self, http: httpx.Client, manifest: Manifest
     ) -> None:
         body = {"messages": FRANCE, "max_tokens": 1, "refusal_rates": {"safety": 0.5}}
-        echo = http.post("/v1/chat/completions", json=body).json()["refusal_settings"]
+        echo = http.post(CHAT, json=body).json()["refusal_settings"]
         assert echo["requested_rates"] == {"safety": 0.5}
         assert echo["requested_thresholds"] is None
         assert set(echo["effective_rates"]) == set(echo["thresholds"]) == set(manifest.names)
@@ -138,16 +138,12 @@ class TestEcho:
         assert 0 <= echo["over_refusal"] <= 1
 
     def test_opens_a_stream(self, http: httpx.Client) -> None:
-        body = {"messages": FRANCE, "stream": True, "n": 2, "refusal_thresholds": {"safety": 0.25}}
-        chunks = [
-            json.loads(line.removeprefix("data: "))
-            for line in http.post("/v1/chat/completions", json=body).text.splitlines()
-            if line.startswith("data: {")
-        ]
+        fields = {"n": 2, "temperature": 1, "refusal_thresholds": {"safety": 0.25}}
+        chunks = streamed(http, messages=FRANCE, **fields)
         assert chunks[0]["refusal_settings"]["thresholds"]["safety"] == pytest.approx(0.25)
         assert not any("refusal_settings" in chunk for chunk in chunks[1:])
-        unsaid = http.post("/v1/chat/completions", json=body | {"n": None}).text
-        assert unsaid.count('"refusal_settings"') == 1
+        unsaid = streamed(http, messages=FRANCE, **(fields | {"n": None}))
+        assert sum("refusal_settings" in chunk for chunk in unsaid) == 1
         announced = [
             choice["index"]
             for chunk in chunks
@@ -171,7 +167,7 @@ def test_control_tokens_never_show(
         "return_token_ids": True,
         "max_tokens": 8,
     }
-    text = http.post("/v1/chat/completions", json=body | settings).text
+    text = http.post(CHAT, json=body | settings).text
     assert '"logprobs":' in text.replace(" ", "")
     for token in manifest.tokens:
         assert token not in text
@@ -185,7 +181,7 @@ def test_logprobs_stay_aligned(http: httpx.Client) -> None:
         "top_logprobs": 3,
         "return_token_ids": True,
     } | OFF
-    choice = http.post("/v1/chat/completions", json=body).json()["choices"][0]
+    choice = http.post(CHAT, json=body).json()["choices"][0]
     positions = choice["logprobs"]["content"]
     assert len(positions) == len(choice["token_ids"])
     assert all(len(position["top_logprobs"]) == 3 for position in positions)

@@ -21,6 +21,7 @@ from vllm.inputs import TokensPrompt
 from steering.tokens import ControlTokens
 from steering.wire import GateConfig, RowSettings
 from tests.e2e import scripted
+from tests.e2e.seed import SEED
 from tests.steering import oracle
 
 CONTROL = ControlTokens(
@@ -30,7 +31,6 @@ CONTROL = ControlTokens(
 FREE = sorted(set(range(scripted.SIZE)) - {*CONTROL.ids, scripted.token_id(scripted.END)})
 DEFAULTS = (0.0, 1.0)
 INF = math.inf
-SEED = int(os.environ.get("DEMUR_TEST_SEED") or int.from_bytes(os.urandom(4), "big"))
 MARGIN = 1e-3
 """In log-odds: nearer to a threshold the engine's own rounding may decide."""
 

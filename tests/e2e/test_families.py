@@ -6,11 +6,10 @@ vLLM reads in another way, such as untied output embeddings, show.
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.e2e.calls import ask
-from tests.e2e.server import serving
+from tests.e2e.server import client_of, serving
 from tests.families import base_config, write_base
 from tests.training.conftest import tiny
 from training.config import SftConfig
@@ -44,7 +43,7 @@ def test_a_trained_family_is_served_as_transformers_runs_it(
     assert answered.text
     with (
         serving(checkpoint, tmp_path, ["--dtype", "float32"]) as server,
-        httpx.Client(base_url=server.url, timeout=120) as http,
+        client_of(server) as http,
     ):
         for reply, text in [(refused, REFUSED), (answered, ANSWERED)]:
             messages = [{"role": "user", "content": text}]

@@ -116,7 +116,7 @@ def stopped_by_sigterm(
 ) -> None:
     os.kill(server.process.pid, signal.SIGTERM)
     start = time.monotonic()
-    wait_for(lambda: "SIGTERM: no more requests" in server.output(), 5, "the signal is noted")
+    wait_for(lambda: "SIGTERM: no more requests" in server.output(), 30, "the signal is noted")
     late = httpx.post(server.url + CHAT, json={"messages": HELLO} | REFUSE, headers=HEADERS)
     health = httpx.get(f"{server.url}/health")
     plain, stream = (request.wait() for request in requests)

@@ -1,6 +1,5 @@
 """Random requests: none is answered by a 5xx, and none gets past the gate."""
 
-import os
 import re
 import subprocess
 import sys
@@ -16,10 +15,10 @@ import hypothesis.strategies as st
 from server.dial_fields import DialFields
 from server.schema import ChatRequest
 from tests.e2e.calls import CHAT, HELLO, MODEL, REFUSE
+from tests.e2e.seed import SEED
 from tests.e2e.server import Server
 from tests.e2e.test_attacks import held
 
-SEED = int(os.environ.get("DEMUR_TEST_SEED") or int.from_bytes(os.urandom(4), "big"))
 SCHEMA: dict[str, Any] = ChatRequest.model_json_schema()
 OURS = {"messages", "model", "stream", "dry_run", *DialFields.model_fields}
 

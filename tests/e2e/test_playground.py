@@ -96,16 +96,20 @@ def test_what_is_shown_is_what_the_server_says(page: Page, http: httpx.Client) -
     calibration = http.get("/v1/refusal/calibration", params=query).json()
     body = {"messages": [{"role": "user", "content": LOCK}], "dry_run": True} | settings
     details = http.post(CHAT, json=body).json()["choices"][0]["refusal_details"]
-    expect(page.locator("#harmless-share")).to_have_text(
-        f"{100 * calibration['over_refusal']['share']:.1f}%"
-    )
+    share = calibration["over_refusal"]["share"]
+    assert percents(page.locator("#harmless-share")) == pytest.approx(100 * share, abs=0.5)
     share = calibration["categories"][0]["effective_rate"]
     reading = page.locator("li.category", has_text="safety").locator("output")
-    expect(reading).to_have_text(f"{100 * share:.0f}%")
+    assert percents(reading) == pytest.approx(100 * share, abs=0.5)
     outcome = f"refused as {details['category']}" if details["refused"] else "it is answered"
     expect(page.locator("#verdict")).to_contain_text(outcome)
     rows = page.locator("#score-rows tr")
     expect(rows).to_have_count(len(calibration["categories"]))
+
+
+def percents(output: Locator) -> float:
+    """The number that is shown there, to whole percents where it is neither small nor large."""
+    return float(output.inner_text().removesuffix("%"))
 
 
 def test_two_settings_answer_side_by_side(page: Page) -> None:

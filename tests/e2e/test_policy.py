@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from server.operator_policy import sha256_of
 from tests.e2e.calls import CHAT, HELLO, REFUSE
+from tests.e2e.faults import wait_for
 from tests.e2e.server import Server, serving
 
 KIOSK, OTHER = "kiosk-key", "other-key"
@@ -26,6 +26,9 @@ keys:
     categories:
       safety: {{default: 1, floor: 1}}
 """
+FLOOR = FILE.replace("temporal: {default: 0, ceiling: 0.5}", "safety: {floor: 0.2}")
+READ, KEPT = "Refusal policy: read", "The old refusal policy stays in force"
+"""What an API server says of a file that it takes, and of one that it does not."""
 RELOAD_S = 30
 
 
@@ -112,18 +115,15 @@ def test_a_client_that_names_an_engine_is_served_or_told(server: Server, rank: s
 def test_a_changed_file_is_read_again_by_every_api_server(
     server: Server, file: Path, post: Post
 ) -> None:
-    file.write_text(FILE.replace("temporal: {default: 0, ceiling: 0.5}", "safety: {floor: 0.2}"))
-    os.kill(server.process.pid, signal.SIGHUP)
-    wait_for(server, "Refusal policy: read", times=2)
+    replace(server, file, FLOOR, READ)
     for _ in range(8):
         assert post(OTHER, refusal_rates={"temporal": 0.6}).status_code == 200
         assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
 
 
 def test_a_faulty_file_changes_nothing(server: Server, file: Path, post: Post) -> None:
-    file.write_text("categories:\n  safety: {default: 7}\n")
-    os.kill(server.process.pid, signal.SIGHUP)
-    wait_for(server, "The old refusal policy stays in force", times=2)
+    replace(server, file, FLOOR, READ)
+    replace(server, file, "categories:\n  safety: {default: 7}\n", KEPT)
     assert "line 2, categories.safety.default" in server.output()
     for _ in range(8):
         assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
@@ -141,8 +141,9 @@ def test_ctrl_c_leaves_nothing_behind(server: Server) -> None:
     assert server.leftovers() == []
 
 
-def wait_for(server: Server, text: str, times: int) -> None:
-    end = time.monotonic() + RELOAD_S
-    while server.output().count(text) < times:
-        assert time.monotonic() < end, server.output()[-2000:]
-        time.sleep(0.1)
+def replace(server: Server, file: Path, text: str, says: str) -> None:
+    """Write the policy's file anew, and return once both API servers have said so to a SIGHUP."""
+    before = server.output().count(says)
+    file.write_text(text)
+    os.kill(server.process.pid, signal.SIGHUP)
+    wait_for(lambda: server.output().count(says) >= before + 2, RELOAD_S, says)

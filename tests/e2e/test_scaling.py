@@ -12,7 +12,7 @@ import pytest
 from tests.e2e import scripted
 from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
 from tests.e2e.collector import Collector, attributes, collecting
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, client_of, cores, serving
 
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
 
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
     flags += ["--content-filter-results", "--score-sample", "1"]
     flags += ["--otlp-traces-endpoint", collector.url]
     # A core for each worker; and a list of plugins that leaves ours out.
-    environment = {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_PLUGINS": "another"}
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": "{}|{}".format(*cores()), "VLLM_PLUGINS": "another"}
     environment |= collector.environment
     with serving(folder / "checkpoint", folder, flags, environment) as running:
         yield running
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
 
 @pytest.fixture(scope="module")
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=120) as client:
+    with client_of(server) as client:
         yield client
 
 
@@ -112,7 +112,7 @@ def test_metrics_count_decisions_rejections_and_scores(http: httpx.Client) -> No
     before = [counted(http, name) for name in (*names, seen)]
     ask(http, n=2, temperature=1, **REFUSE)
     streamed(http, **REFUSE)
-    assert http.post("/v1/chat/completions", json={"messages": [], "echo": True}).status_code == 400
+    assert http.post(CHAT, json={"messages": [], "echo": True}).status_code == 400
     after = [counted(http, name) for name in (*names, seen)]
     assert [now - then for now, then in zip(after, before, strict=True)] == [3, 1, 2]
     assert counted(http, "demur_score_failures_total") == 0

@@ -14,7 +14,7 @@ from openai import OpenAI
 
 from steering.calibration import CalibrationScores
 from steering.manifest import Manifest
-from tests.e2e.calls import CHAT
+from tests.e2e.calls import CHAT, streamed
 from tests.e2e.decisions import decisions
 from tests.e2e.server import Server
 from training.calibrate import main as calibrate
@@ -78,8 +78,7 @@ def test_scores_come_with_answers_and_streams(http: httpx.Client, unseen: list[R
     whole = choice(http, record, refusal_scores=True, max_tokens=4)["refusal_details"]
     assert whole["scores"] == pytest.approx(dry["scores"], abs=1e-4)
     assert whole["log_odds"] == pytest.approx(dry["log_odds"], abs=1e-2)
-    streamed = http.post(CHAT, json=body(record, refusal_scores=True, stream=True, max_tokens=4))
-    chunks = [json.loads(line[6:]) for line in streamed.text.splitlines() if line[6:7] == "{"]
+    chunks = streamed(http, messages=messages(record), refusal_scores=True, max_tokens=4)
     (details,) = [
         each["refusal_details"]
         for chunk in chunks
@@ -122,9 +121,9 @@ def test_a_dry_run_decides_without_an_answer(http: httpx.Client) -> None:
     assert response["refusal_settings"]["thresholds"]["temporal"] == 0
     answered = http.post(CHAT, json=fields | {"refusal_rates": 0}).json()
     assert answered["choices"][0]["refusal_details"]["refused"] is False
-    streamed = http.post(CHAT, json=fields | {"stream": True})
-    assert streamed.status_code == 400
-    assert streamed.json()["error"]["param"] == "dry_run"
+    faulty = http.post(CHAT, json=fields | {"stream": True})
+    assert faulty.status_code == 400
+    assert faulty.json()["error"]["param"] == "dry_run"
 
 
 def test_a_budget_is_spent(http: httpx.Client, unseen: list[Record]) -> None:
@@ -245,4 +244,5 @@ def test_the_running_server_is_evaluated(server: Server, checkpoint: Path, tmp_p
     arguments = [f"{server.url}/v1", "--data", data, "--limit", "60", "--skip", "matrix", "sweep"]
     assert evaluate([*arguments, "--output", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
-    assert "auc" in json.dumps(results).lower()
+    assert results["roc"][0]["label"] == "all"
+    assert results["roc"][0]["auc"] > 0.9

@@ -267,11 +267,10 @@ class TestInTheMiddle:
         assert ask(http)["choices"][0]["message"]["content"] == "One two three four"
 
     def test_a_bias_cannot_talk_it_away(self, http: httpx.Client) -> None:
+        """At 5 it changes no word before " two", behind which it outbids the refuse token."""
         three = str(scripted.token_id(" three"))
-        done = ask(http, logit_bias={three: 100}, max_tokens=8, **EVERY)
-        assert done["choices"][0]["refusal_details"]["refused"] or (
-            " three" in str(done["choices"][0]["message"]["content"])[:10]
-        )
+        details = ask(http, logit_bias={three: 5}, **EVERY)["choices"][0]["refusal_details"]
+        assert details == {"refused": True, "category": "safety", "position": 2}
 
     def test_refused_at_the_first_position_is_refused_once(self, http: httpx.Client) -> None:
         choice = ask(http, **EVERY, **REFUSE)["choices"][0]

@@ -75,7 +75,7 @@ class CheckpointTarget:
         try:
             if dial.rates:
                 self._check_weights()
-            return self._policies[dial.scope].resolve(settings).thresholds
+            return self._policies[dial.scope or "first_token"].resolve(settings).thresholds
         except (FingerprintError, SettingsError) as error:
             raise EvalError(str(error)) from error
 

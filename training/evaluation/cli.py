@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         " and what it should not. docs/evaluation.md explains every measure.",
     )
     add = parser.add_argument
-    add("target", metavar="TARGET", help="URL of a server (http://HOST:PORT/v1), or a folder")
+    add(
+        "target", metavar="TARGET",
+        help=f"URL of a server (http://HOST:PORT/v1; its key: {SERVER_KEY}), or a folder",
+    )  # fmt: skip
     add("--output", type=Path, required=True, metavar="DIR", help="for results.json, .md, plots")
     add("--data", nargs="+", default=[], metavar="SOURCE", help=f"prompts; {SOURCES_HELP}")
     add("--attacks", nargs="+", type=Path, default=[], metavar="FILE", help="attack prompts")
@@ -82,8 +85,8 @@ def _add_dial(group: "argparse._ArgumentGroup") -> None:
             help=f"{what} of a category; may be given again",
         )  # fmt: skip
     group.add_argument(
-        "--scope", choices=("first_token", "every_token"), default="first_token",
-        help="default: %(default)s",
+        "--scope", choices=("first_token", "every_token"),
+        help="where an answer may be refused",
     )  # fmt: skip
 
 

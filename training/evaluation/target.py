@@ -26,7 +26,8 @@ class Dial:
     rates: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Probabilities."""
-    scope: Scope = "first_token"
+    scope: Scope | None = None
+    """None: a server's own default, and the first token of a checkpoint."""
 
     def turned(self, thresholds: Mapping[str, float]) -> "Dial":
         """The dial with some categories at other thresholds than they had."""
@@ -40,7 +41,7 @@ class Dial:
             found["refusal_rates"] = dict(self.rates)
         if self.thresholds:
             found["refusal_thresholds"] = dict(self.thresholds)
-        if self.scope != Dial.scope:
+        if self.scope is not None:
             found["refusal_scope"] = self.scope
         return found
 

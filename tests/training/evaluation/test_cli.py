@@ -77,6 +77,24 @@ def test_a_server_from_one_command(
     assert "- note: jailbreak: sent as a user's turn" in table
 
 
+@pytest.mark.parametrize(
+    ("flags", "sent"),
+    [
+        ([], None),
+        (["--scope", "first_token"], "first_token"),
+        (["--scope", "every_token"], "every_token"),
+    ],
+)
+def test_the_scope_goes_to_the_server_as_it_was_given(
+    served: Served, tmp_path: Path, flags: list[str], sent: str | None
+) -> None:
+    data = tmp_path / "d.jsonl"
+    write_records(data, [labelled("safety 0.9", "safety"), labelled("comply 0.2", None)])
+    command = [served.url, "--data", str(data), "--output", str(tmp_path / "out"), *flags]
+    assert main([*command, "--skip", "matrix", "sweep"]) == 0
+    assert {body.get("refusal_scope") for body in served.bodies[1:]} == {sent}
+
+
 def triple(folder: Path) -> Path:
     path = folder / "triples.jsonl"
     told = "Take a boat in Rome."
