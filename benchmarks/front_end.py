@@ -25,10 +25,11 @@ from server.annotations import Annotations
 from server.checkpoint import Checkpoint
 from server.schema import ChatRequest
 from server.turn import Choice
+from steering.calibration import ScopedScores
 from steering.manifest import Calibration, Category, Manifest
 from steering.policy import Policy
-from steering.tokens import resolve
 from training.evaluation.report import markdown_table
+from training.loading import control_tokens
 
 CATEGORIES = (1, 2, 4, 8, 16, 32)
 PROMPTS = 1000
@@ -53,7 +54,7 @@ def checkpoint_of(folder: Path, categories: int) -> tuple[Checkpoint, Any]:
     Nothing is read of it but the tokenizer and the respond token.
     """
     names = tuple(f"c{index}" for index in range(categories))
-    tokenizer = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     respond = Manifest.load(folder).respond_token
     manifest = Manifest(
         respond_token=respond,
@@ -62,8 +63,8 @@ def checkpoint_of(folder: Path, categories: int) -> tuple[Checkpoint, Any]:
         calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
     )
     tokenizer.add_tokens([AddedToken(each.token, special=True) for each in manifest.categories])
-    scores = {"first_token": drawn(PROMPTS, categories, SIGNAL)}
-    control = resolve(manifest, tokenizer)
+    scores: ScopedScores = {"first_token": drawn(PROMPTS, categories, SIGNAL)}
+    control = control_tokens(manifest, tokenizer)
     return Checkpoint(folder, manifest, control, scores, Policy(manifest, scores)), tokenizer
 
 

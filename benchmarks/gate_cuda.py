@@ -29,7 +29,7 @@ def elapsed(work: Callable[[], object]) -> tuple[float, float]:
     """Median microseconds between two events around `work`, and on the host until it returns."""
     found = []
     for at in range(WARM_UP + REPEATS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         start.record()
         begin = time.perf_counter()

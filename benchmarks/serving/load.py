@@ -6,7 +6,6 @@ one process for all loads imports vLLM once.
 
 import contextlib
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ def put_under(
     target: Target, cell: Cell, rate: float | None, seed: int, settings: Sequence[dict[str, Any]]
 ) -> Requests:
     """Send a cell's requests, each with its own settings in its body."""
-    parser: ArgumentParser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
+    parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     serve.add_cli_args(parser)
     args = parser.parse_args(arguments(target, cell, rate, seed))
     with target.log.open("a") as log, contextlib.redirect_stdout(log), _each_with(settings):
@@ -71,7 +70,7 @@ def _each_with(settings: Sequence[dict[str, Any]]) -> Iterator[None]:
     function calls fills it (vLLM 0.32). So it is filled here, behind the reading of the prompts;
     nothing else of the load generator is touched.
     """
-    read = serve.get_samples
+    read = serve.get_samples  # type: ignore[attr-defined]
 
     def with_settings(args: Any, tokenizer: Any) -> Any:
         samples = read(args, tokenizer)
@@ -79,11 +78,11 @@ def _each_with(settings: Sequence[dict[str, Any]]) -> Iterator[None]:
             sample.request_overrides = own
         return samples
 
-    serve.get_samples = with_settings  # type: ignore[assignment]
+    serve.get_samples = with_settings  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        serve.get_samples = read
+        serve.get_samples = read  # type: ignore[attr-defined]
 
 
 def write_prompts(path: Path, prompts: Sequence[str]) -> Path:

@@ -85,7 +85,8 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
     yield ""
     for arm, base in FREE:
         for metric in ("throughput", "tpot"):
-            free, dear = [], []
+            free: list[str] = []
+            dear: list[str] = []
             for cell in cells_of(runs):
                 # Of time per token, what it is without the arm over what it is with it.
                 above, below = (arm, base) if metric == "throughput" else (base, arm)

@@ -15,6 +15,7 @@ import httpx
 from benchmarks.serving.arms import Arm, Program
 from benchmarks.serving.load import MODEL
 from benchmarks.serving.machine import Cores, on
+from steering.manifest import Manifest
 from tests.e2e.server import DEMUR_SERVE, START_S, Server, free_port
 
 PROGRAMS: Mapping[Program, tuple[str, ...]] = {
@@ -24,6 +25,8 @@ PROGRAMS: Mapping[Program, tuple[str, ...]] = {
 }
 GUARD = (sys.executable, "-m", "benchmarks.serving.guard")
 FLAGS = ("--served-model-name", MODEL, "--no-enable-prefix-caching")
+"""Of every server, with the dtype of the calibration: ours takes that where none is given, and stock
+vLLM makes bfloat16 of float32."""
 ROOT = Path(__file__).parents[2]
 POLL_S = 0.02
 ASKED = {
@@ -60,7 +63,7 @@ def started(
         server = Server(
             checkpoint,
             log,
-            (*FLAGS, *arm.flags),
+            (*FLAGS, *_dtype(checkpoint), *arm.flags),
             own,
             program=PROGRAMS[arm.program],
         )
@@ -103,6 +106,11 @@ def _wait_for_port(server: Server) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port)):
             return
         time.sleep(POLL_S)
+
+
+def _dtype(checkpoint: Path) -> tuple[str, ...]:
+    calibration = Manifest.load(checkpoint).calibration
+    return () if calibration is None else ("--dtype", calibration.dtype)
 
 
 def _path() -> str:

@@ -69,7 +69,7 @@ def main() -> int:
     parts.seconds["imports"] = time.perf_counter() - start
     for name in LAUNCH:
         setattr(launch, name, parts.timed(name, getattr(launch, name)))
-    plugin.DemurPlugin.init_state = parts.timed_and_kept(  # type: ignore[method-assign]
+    plugin.DemurPlugin.init_state = parts.timed_and_kept(  # type: ignore[assignment, method-assign]
         "init_state", plugin.DemurPlugin.init_state, Path(os.environ[FILE])
     )
     return serve(sys.argv[1:])

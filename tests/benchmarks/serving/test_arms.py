@@ -41,7 +41,7 @@ class TestSettings:
 
 class TestLoad:
     def test_a_warm_up_then_every_load(self) -> None:
-        cells = Load(concurrency=(1, 8), shares=(0.5,), requests=12).cells()
+        cells = Load(concurrency=(1, 8), shares=(0.5,), requests=16).cells()
         assert [cell.name for cell in cells] == [
             WARM_UP,
             "1 at once",
@@ -49,7 +49,7 @@ class TestLoad:
             "50% of saturation",
             NATURAL,
         ]
-        assert [cell.requests for cell in cells] == [8, 2, 12, 12, 12]
+        assert [cell.requests for cell in cells] == [8, 2, 16, 16, 16]
 
     def test_saturation_is_the_most_at_once(self) -> None:
         assert Load(concurrency=(8, 1)).saturating().concurrency == 8
@@ -89,12 +89,12 @@ class TestOptions:
 class TestCores:
     def test_two_cores_are_the_clients_and_the_engines(self) -> None:
         cores = Cores.of(frozenset({2, 5}))
-        assert (cores.client, cores.engine, cores.server) == ({2}, {5}, {2, 5})
+        assert cores == Cores(frozenset({2}), server=frozenset({2, 5}), engine=frozenset({5}))
         assert cores.environment() == {"VLLM_CPU_OMP_THREADS_BIND": "5"}
 
     def test_with_more_the_front_end_has_its_own(self) -> None:
         cores = Cores.of(frozenset(range(4)))
-        assert (cores.client, cores.engine, cores.server) == ({0}, {2, 3}, {1, 2, 3})
+        assert cores == Cores(frozenset({0}), server=frozenset({1, 2, 3}), engine=frozenset({2, 3}))
 
     def test_one_core_is_too_few(self) -> None:
         with pytest.raises(ValueError, match="a core each"):
