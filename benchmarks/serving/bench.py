@@ -47,7 +47,7 @@ class Bench:
         os.sched_setaffinity(0, self._cores.client)
         self._check_setup()
         todo = self._missing()
-        if todo and self.journal.first(Saturation) is None:
+        if todo and self._options.load.shares and self.journal.first(Saturation) is None:
             self.journal.add(self._saturation())
         self._start = time.monotonic()
         for arm, repetition in todo:

@@ -83,7 +83,7 @@ def _head(journal: Journal, runs: Sequence[Run]) -> Iterator[str]:
 def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
     """Whether b and c cost anything, load by load."""
     yield ""
-    for arm, base in FREE:
+    for arm, base in (pair for pair in FREE if pair in _pairs(runs)):
         for metric in ("throughput", "tpot"):
             free: list[str] = []
             dear: list[str] = []
@@ -103,11 +103,12 @@ def _of_pairs(
 ) -> Iterator[str]:
     """A row for each pair of arms, a column for each load; of: called with load, arm and base."""
     cells = cells_of(runs)
-    rows = (
+    rows = [
         (f"{arm} / {base}", *(_shown(of(cell, arm, base)) for cell in cells))
         for arm, base in _pairs(runs)
-    )
-    yield from markdown_table(title, ("", *cells), rows)
+    ]
+    if rows:
+        yield from markdown_table(title, ("", *cells), rows)
 
 
 def _ratio(runs: Sequence[Run], metric: str, cell: str, arm: str, base: str) -> Estimate | None:

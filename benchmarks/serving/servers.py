@@ -25,8 +25,8 @@ PROGRAMS: Mapping[Program, tuple[str, ...]] = {
 }
 GUARD = (sys.executable, "-m", "benchmarks.serving.guard")
 FLAGS = ("--served-model-name", MODEL, "--no-enable-prefix-caching")
-"""Of every server, with the dtype of the calibration: ours takes that where none is given, and stock
-vLLM makes bfloat16 of float32."""
+"""Of every server, with the calibration's dtype: ours takes it where none is given, and stock vLLM
+makes bfloat16 of float32."""
 ROOT = Path(__file__).parents[2]
 POLL_S = 0.02
 ASKED = {
