@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AddedToken, AutoTokenizer
+from transformers import AutoTokenizer
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
 from benchmarks.joint import drawn, medians
@@ -28,6 +28,7 @@ from server.turn import Choice
 from steering.calibration import ScopedScores
 from steering.manifest import Calibration, Category, Manifest
 from steering.policy import Policy
+from training.control_tokens import extend_tokenizer
 from training.evaluation.report import markdown_table
 from training.loading import control_tokens
 
@@ -62,7 +63,7 @@ def checkpoint_of(folder: Path, categories: int) -> tuple[Checkpoint, Any]:
         scopes=("first_token",),
         calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
     )
-    tokenizer.add_tokens([AddedToken(each.token, special=True) for each in manifest.categories])
+    extend_tokenizer(tokenizer, manifest)
     scores: ScopedScores = {"first_token": drawn(PROMPTS, categories, SIGNAL)}
     control = control_tokens(manifest, tokenizer)
     return Checkpoint(folder, manifest, control, scores, Policy(manifest, scores)), tokenizer
@@ -72,7 +73,7 @@ class FrontEnd:
     """Takes requests as the server does, for one checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, tokenizer: Any) -> None:
-        limits = Limits(max_logprobs=20, penalties_before_gate=False)
+        limits = Limits(max_logprobs=-1, penalties_before_gate=False)
         self._admission = Admission(checkpoint, tokenizer, limits)
         self._policy = checkpoint.policy
         self._annotations = Annotations(checkpoint.manifest.names)

@@ -58,7 +58,7 @@ def on_v2(device: torch.device, batch: int, deciding: int, *, every_token: bool 
     """A step of V2's sampler, as `on_v1`."""
     if device.type == "cpu":
         # vLLM's own fallback for devices whose memory the host cannot address.
-        buffer_utils.is_uva_available = lambda: False  # type: ignore[attr-defined]
+        buffer_utils.is_uva_available = lambda: False  # type: ignore[assignment, attr-defined]
     states = RequestState(
         max_num_reqs=batch,
         max_model_len=4 * PROMPT,

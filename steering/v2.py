@@ -24,8 +24,8 @@ from steering.wire import GateConfig, RowSettings
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-NEVER_LAST = np.iinfo(np.int64).max
-"""Of a request with the scope of every token: the length up to which it decides."""
+ALWAYS = np.iinfo(np.int64).max
+"""More tokens than any request has."""
 
 
 class RefusalGate(LogitsProcessor):
@@ -47,9 +47,8 @@ class RefusalGate(LogitsProcessor):
         self._drafts = vllm_config.num_speculative_tokens
         self._thresholds = UvaBackedTensor((slots, categories), torch.float32)
         self._every_token = UvaBackedTensor(slots, torch.bool)
-        self._last_decided = np.zeros(
-            slots, dtype=np.int64
-        )  # by slot: length up to which it decides
+        # By slot, host: the length of its tokens up to which a request decides.
+        self._decides_until = np.zeros(slots, dtype=np.int64)
         self._refused = torch.zeros(slots, dtype=torch.bool, device=self._device)
         self._biases: dict[int, tuple[tuple[int, float], ...]] = {}  # by slot, host
         self._added: list[int] = []  # slots filled since the last flush
@@ -64,11 +63,8 @@ class RefusalGate(LogitsProcessor):
         settings = self._config.row_settings(sampling_params.extra_args)
         self._thresholds.np[req_idx] = settings.thresholds
         self._every_token.np[req_idx] = settings.every_token
-        self._last_decided[req_idx] = (
-            NEVER_LAST
-            if settings.every_token
-            else self._states.prompt_len.np[req_idx] + self._drafts
-        )
+        last = int(self._states.prompt_len.np[req_idx]) + self._drafts
+        self._decides_until[req_idx] = ALWAYS if settings.every_token else last
         self._biases.pop(req_idx, None)
         if settings.bias:
             self._biases[req_idx] = settings.bias
@@ -90,8 +86,8 @@ class RefusalGate(LogitsProcessor):
     def apply(self, logits: torch.Tensor, ctx: LogitsContext) -> torch.Tensor:
         """logits: [rows, V] float32, changed in place."""
         slots, lengths = ctx.idx_mapping_np, ctx.seq_lens_upper_bound_np
-        # Most steps only write on answers whose first token stands: they are told by one comparison.
-        if not (lengths <= self._last_decided[slots]).any():
+        # One comparison tells most steps: those behind the first token of every answer.
+        if not (lengths <= self._decides_until[slots]).any():
             mask_control(logits, self._ids)
             return logits
         prompts = self._states.prompt_len.np[slots]

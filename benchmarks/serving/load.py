@@ -78,7 +78,7 @@ def _each_with(settings: Sequence[dict[str, Any]]) -> Iterator[None]:
             sample.request_overrides = own
         return samples
 
-    serve.get_samples = with_settings  # type: ignore[attr-defined]
+    serve.get_samples = with_settings  # type: ignore[assignment, attr-defined]
     try:
         yield
     finally:
