@@ -5,7 +5,8 @@
 The demonstration's model and records, its triples among them. Plain SFT is TRL's own trainer on
 the same records' conversations, which it tokenizes itself beforehand; it runs twice, for the noise
 floor. Every run trains from fresh weights for one epoch; the clock runs from the first step to the
-last, and counts tokens without padding. Every second repetition goes backwards (ABBA).
+last, and counts tokens without padding. A small run of each trainer comes first, uncounted; every
+second repetition goes backwards (ABBA).
 """
 
 import argparse
@@ -159,6 +160,11 @@ def measure(recipe: Recipe, splits: Splits, repetitions: int) -> dict[tuple[str,
         own = recipes.override(recipe, settings)
         works[name] = lambda folder, own=own: ours(own, splits, folder)  # type: ignore[misc]
     found = {}
+    # What the first step of a process does once, libraries and kernels above all, is nobody's.
+    small = drawn(splits, 2 * recipe.sft.batch_size)
+    for first in (plain, ours):
+        with tempfile.TemporaryDirectory() as folder:
+            first(recipe, small, Path(folder))
     for repetition in range(repetitions):
         for name in order(list(works), repetition):
             with tempfile.TemporaryDirectory() as folder:
