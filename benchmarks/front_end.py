@@ -86,7 +86,7 @@ class FrontEnd:
         """All that is done with one request."""
         request = ChatRequest.model_validate(body)
         self._admission.admit(request, self._policy)
-        self._admission.check_prompt(self._prompt, None)
+        self._admission.check_prompt(self._prompt, {})
         request.to_sampling_params(MAX_TOKENS, {})
         self._annotations.of_choice(Choice(), request.turn)
         self._annotations.of_request(request).model_dump()
