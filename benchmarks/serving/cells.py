@@ -27,7 +27,7 @@ class Load:
 
     concurrency: tuple[int, ...] = (1, 8, 32)
     shares: tuple[float, ...] = (0.5, 0.8)
-    requests: int = 64
+    requests: int = 48
     """Of a cell; at concurrency 1 a sixth of it."""
     tokens: int = 128
     """Length of each answer, in tokens that the client sees."""
