@@ -44,6 +44,10 @@ test: checkpoint ## run every test, against the real server on the demonstration
 soak: checkpoint ## serve mixed traffic for MINUTES=30 and check every decision, memory and handles
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
+.PHONY: bench
+bench: checkpoint ## measure against stock vLLM and a guard model; with ARGS="--resume" it goes on
+	$(BIN)/python -m benchmarks.serving $(ARGS)
+
 .PHONY: check
 check: install ## lint, formatting and types
 	$(BIN)/ruff check

@@ -1,15 +1,16 @@
 """How long solving thresholds takes: jointly, against each category's quantile by itself.
 
-    python -m benchmarks.joint [--prompts 10000] [--categories 10]
+    python -m benchmarks.joint [--prompts 10000] [--categories 10] [--sizes 1000 10000 100000]
 
 Scores are drawn at random: normal, with a prompt's own category `signal` standard deviations
 higher. The quantiles are computed in the same run, turn by turn with what they are compared with,
-and against themselves for the noise floor. No solution is cached; medians are shown.
+and against themselves for the noise floor. No solution is cached; medians are shown. The last
+table has other sizes of the calibration set.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,10 +18,14 @@ import numpy as np
 from steering.budget import spend
 from steering.calibration import CalibrationScores
 from steering.joint import Asked, JointSolver
+from training.evaluation.report import markdown_table
 
 COMPLY_SHARE = 0.4
 """Share of harmless prompts."""
 REPEATS = 7
+OVERLAPPING = 2.0
+"""The weaker signal."""
+SIZES = (300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 
 def drawn(prompts: int, categories: int, signal: float) -> CalibrationScores:
@@ -41,11 +46,11 @@ def measured(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def medians(*works: Callable[[], object]) -> list[float]:
+def medians(*works: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     """Median seconds of each, called in turn."""
     for work in works:
         work()
-    rounds = [[measured(work) for work in works] for _ in range(REPEATS)]
+    rounds = [[measured(work) for work in works] for _ in range(repeats)]
     return [float(value) for value in np.median(rounds, axis=0)]
 
 
@@ -63,17 +68,24 @@ def compare(name: str, solver: JointSolver, rates: list[float]) -> None:
     print(f"{'  jointly':40}{together * 1e3:9.2f}{together / alone:9.2f}{off_by:14.4f}")
 
 
-def main() -> None:
+def growth(sizes: Sequence[int], categories: int) -> Iterator[tuple[str, ...]]:
+    """By the number of prompts: milliseconds of one answer to different rates, and to prepare."""
+    for prompts in sizes:
+        calibration = drawn(prompts, categories, OVERLAPPING)
+        solver = JointSolver(calibration)
+        asked = Asked(list(np.linspace(0.5, 0.95, categories)), [0.0] * categories)
+        solving, preparing = medians(
+            partial(solver.solve, asked), partial(JointSolver, calibration)
+        )
+        yield (str(prompts), f"{solving * 1e3:.2f}", f"{preparing * 1e3:.2f}")
+
+
+def questions(prompts: int, count: int) -> None:
     """Print what each question takes, for categories that overlap little and much."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--prompts", type=int, default=10_000)
-    parser.add_argument("--categories", type=int, default=10)
-    arguments = parser.parse_args()
-    count = arguments.categories
-    print(f"{arguments.prompts} prompts, {count} categories")
+    print(f"{prompts} prompts, {count} categories")
     print(f"{'':40}{'ms':>9}{'ratio':>9}{'worst off by':>14}")
-    for signal in (4.0, 2.0):
-        solver = JointSolver(drawn(arguments.prompts, count, signal))
+    for signal in (4.0, OVERLAPPING):
+        solver = JointSolver(drawn(prompts, count, signal))
         compare(f"signal {signal:g}: all at 0.8", solver, [0.8] * count)
         compare(f"signal {signal:g}: 0.5 to 0.95", solver, list(np.linspace(0.5, 0.95, count)))
         compare(
@@ -84,8 +96,19 @@ def main() -> None:
         habit = Asked([None] * count, [0.0] * count)
         (budget,) = medians(partial(spend, solver, 0.05, range(count), habit))
         print(f"signal {signal:g}: a budget of 5% over-refusal\n{'':40}{budget * 1e3:9.2f}")
-    once = measured(partial(JointSolver, solver.calibration))
-    print(f"{'preparing a checkpoint, once':40}{once * 1e3:9.2f}")
+
+
+def main() -> None:
+    """Print what each question takes, then how one of them grows with the calibration set."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--prompts", type=int, default=10_000)
+    parser.add_argument("--categories", type=int, default=10)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, metavar="PROMPTS")
+    arguments = parser.parse_args()
+    questions(arguments.prompts, arguments.categories)
+    title = f"{arguments.categories} categories, rates 0.5 to 0.95, signal {OVERLAPPING:g}; ms"
+    head = ("prompts", "solving", "preparing, once")
+    print("\n".join(markdown_table(title, head, growth(arguments.sizes, arguments.categories))))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Bench:
     def share(self, records: Sequence[Record], label: str, **settings: object) -> float:
         """Share of the prompts that is refused, under whichever name."""
         found = self.details(records, label, **settings)
-        return sum(each["refused"] for each in found) / len(found)
+        return sum(bool(each["refused"]) for each in found) / len(found)
 
     def cells(self, rate: float, joint: Joint, settings: dict[str, object]) -> list[Cell]:
         """Every category at one rate; joint: what the settings come to on the calibration."""

@@ -1,14 +1,18 @@
 """Memory and file handles of a server's processes over time (Linux's /proc)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 MIB = 1 << 20
+KIB_PER_MIB = 1 << 10
 PROC = Path("/proc")
+ENDED = (FileNotFoundError, ProcessLookupError)
+"""What reading of a process that has ended meanwhile raises."""
 MAX_GROWTH_MIB = 128.0
 """What may be gained behind the warm-up: an allocator's noise, which is 100 MiB up and down."""
 MAX_HANDLES = 8
@@ -24,18 +28,41 @@ class Sample:
     handles: int
 
 
+def members(group: int) -> Iterator[Path]:
+    """Folders in /proc of the processes of the process group `group`."""
+    for process in PROC.glob("[0-9]*"):
+        with suppress(*ENDED):
+            if os.getpgid(int(process.name)) == group:
+                yield process
+
+
+def peak_mib(group: int) -> float:
+    """Sum of the processes' own peaks of resident memory; what they share counts in each."""
+    return sum(_kib(process / "status", "VmHWM:") for process in members(group)) / KIB_PER_MIB
+
+
+def proportional_mib(group: int) -> float:
+    """Memory of all processes; what n processes share counts as an n-th in each."""
+    return sum(_kib(process / "smaps_rollup", "Pss:") for process in members(group)) / KIB_PER_MIB
+
+
+def _kib(file: Path, name: str) -> int:
+    """A figure in KiB from a file of /proc; 0 for a process that has ended."""
+    with suppress(*ENDED):
+        for line in file.read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1])
+    return 0
+
+
 def sample(group: int, at_s: float) -> Sample:
     """Add up the processes of the process group `group`."""
     resident, handles, processes = 0, 0, 0
-    for process in PROC.glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) != group:
-                continue
+    for process in members(group):
+        with suppress(*ENDED):
             resident += int((process / "statm").read_text().split()[1])
             handles += len(list((process / "fd").iterdir()))
             processes += 1
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended meanwhile
     return Sample(at_s, processes, resident * os.sysconf("SC_PAGE_SIZE") / MIB, handles)
 
 

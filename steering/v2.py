@@ -24,6 +24,9 @@ from steering.wire import GateConfig, RowSettings
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+ALWAYS = np.iinfo(np.int64).max
+"""More tokens than any request has."""
+
 
 class RefusalGate(LogitsProcessor):
     """Forces the decided control token, and masks control tokens wherever nothing is decided.
@@ -44,6 +47,8 @@ class RefusalGate(LogitsProcessor):
         self._drafts = vllm_config.num_speculative_tokens
         self._thresholds = UvaBackedTensor((slots, categories), torch.float32)
         self._every_token = UvaBackedTensor(slots, torch.bool)
+        # By slot, host: the length of its tokens up to which a request decides.
+        self._decides_until = np.zeros(slots, dtype=np.int64)
         self._refused = torch.zeros(slots, dtype=torch.bool, device=self._device)
         self._biases: dict[int, tuple[tuple[int, float], ...]] = {}  # by slot, host
         self._added: list[int] = []  # slots filled since the last flush
@@ -58,6 +63,8 @@ class RefusalGate(LogitsProcessor):
         settings = self._config.row_settings(sampling_params.extra_args)
         self._thresholds.np[req_idx] = settings.thresholds
         self._every_token.np[req_idx] = settings.every_token
+        last = int(self._states.prompt_len.np[req_idx]) + self._drafts
+        self._decides_until[req_idx] = ALWAYS if settings.every_token else last
         self._biases.pop(req_idx, None)
         if settings.bias:
             self._biases[req_idx] = settings.bias
@@ -79,6 +86,10 @@ class RefusalGate(LogitsProcessor):
     def apply(self, logits: torch.Tensor, ctx: LogitsContext) -> torch.Tensor:
         """logits: [rows, V] float32, changed in place."""
         slots, lengths = ctx.idx_mapping_np, ctx.seq_lens_upper_bound_np
+        # One comparison tells most steps: those behind the first token of every answer.
+        if not (lengths <= self._decides_until[slots]).any():
+            mask_control(logits, self._ids)
+            return logits
         prompts = self._states.prompt_len.np[slots]
         first = (lengths >= prompts) & (lengths <= prompts + self._drafts)
         later = self._every_token.np[slots] & (lengths > prompts)

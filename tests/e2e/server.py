@@ -18,6 +18,7 @@ START_S = 240
 CLIENT_S = 120
 STOP_S = 60
 LINGER_S = 5
+DEMUR_SERVE = (str(Path(sys.executable).with_name("demur-serve")),)
 LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
 """TRL (1.16) sets this to ERROR when it is imported, for the whole process and its children."""
 
@@ -41,16 +42,17 @@ def cores() -> tuple[int, int]:
 
 @dataclass
 class Server:
-    """`demur-serve`, started on a free port, with its output in `log`."""
+    """`demur-serve`, or another program, started on a free port, with its output in `log`."""
 
     checkpoint: Path
     log: Path
     flags: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    program: Sequence[str] = DEMUR_SERVE
 
     def __post_init__(self) -> None:
-        command = [str(Path(sys.executable).with_name("demur-serve")), str(self.checkpoint)]
+        command = [*self.program, str(self.checkpoint)]
         command += ["--port", str(self.port), "--enforce-eager", "--shutdown-timeout", "0"]
         command += self.flags
         defaults = {
@@ -87,7 +89,7 @@ class Server:
             except httpx.TransportError:
                 time.sleep(0.5)
         tail = "\n".join(self.output().splitlines()[-40:])
-        raise RuntimeError(f"demur-serve is not ready (exit {self.process.poll()}):\n{tail}")
+        raise RuntimeError(f"{self.program[-1]} is not ready (exit {self.process.poll()}):\n{tail}")
 
     def wait_until_ended(self) -> int:
         """The exit status, once it has ended by itself."""

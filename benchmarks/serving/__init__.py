@@ -1,0 +1,1 @@
+"""Servers side by side under vLLM's own load generator: `make bench`."""

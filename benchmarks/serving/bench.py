@@ -1,0 +1,192 @@
+"""The whole comparison: every arm in every repetition, then the report."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+from benchmarks.serving import machine
+from benchmarks.serving.arms import ARMS, order, settings
+from benchmarks.serving.cells import Cell
+from benchmarks.serving.cli import Options
+from benchmarks.serving.load import Target, put_under, write_prompts
+from benchmarks.serving.plots import draw_all
+from benchmarks.serving.report import report, summary
+from benchmarks.serving.results import FILE, Journal, Many, Memory, Requests, Run, Saturation, Setup
+from benchmarks.serving.servers import Started, started
+from benchmarks.soak_memory import peak_mib, proportional_mib
+from steering.manifest import Manifest
+from training.datasets.load import load_records
+from training.export import TEST_PROMPTS
+
+REPORT, SUMMARY = "report.md", "summary.json"
+
+
+class Bench:
+    """One comparison, on this machine, into one folder."""
+
+    def __init__(self, options: Options, logs: Path) -> None:
+        self._options = options
+        self._logs = logs
+        self._cores = machine.Cores.of(frozenset(os.sched_getaffinity(0)))
+        logs.mkdir(parents=True, exist_ok=True)
+        self._names = Manifest.load(options.checkpoint).names
+        prompts = single_turns(options.checkpoint, self._names)
+        most = max(cell.requests for cell in options.load.cells())
+        repeated = (prompts * (most // len(prompts) + 1))[:most]
+        self._prompts = write_prompts(logs / "prompts.jsonl", repeated)
+        self.journal = Journal(options.output)
+        self._start = time.monotonic()
+        self._made = 0
+
+    def run(self) -> None:
+        """All that is not in the journal yet."""
+        os.sched_setaffinity(0, self._cores.client)
+        self._check_setup()
+        todo = self._missing()
+        if todo and self._options.load.shares and self.journal.first(Saturation) is None:
+            self.journal.add(self._saturation())
+        self._start = time.monotonic()
+        for arm, repetition in todo:
+            self.journal.add(self._one(arm, repetition))
+            self._made += 1
+            self._say(f"{arm}, repetition {repetition + 1}", len(todo))
+        if self._options.many and self.journal.first(Many) is None:
+            self.journal.add(self._many())
+
+    def _check_setup(self) -> None:
+        """Raise ValueError if the journal's runs were made otherwise than these would be."""
+        options = self._options
+        setup = Setup(
+            machine=machine.describe(),
+            versions=machine.versions(),
+            checkpoint=str(options.checkpoint),
+            options=options.fixed(),
+        )
+        before = self.journal.first(Setup)
+        if before is None:
+            self.journal.add(setup)
+            return
+        where = options.output / FILE
+        if not options.resume:
+            raise ValueError(
+                f"{where} is there: --resume goes on with it, or name another --output"
+            )
+        if before != setup:
+            raise ValueError(f"{where} was made otherwise:\n{before}\nNow it would be:\n{setup}")
+
+    def _missing(self) -> list[tuple[str, int]]:
+        done = {(run.arm, run.repetition) for run in self.journal.runs()}
+        return [
+            (arm, repetition)
+            for repetition in range(self._options.repetitions)
+            for arm in order(self._options.under_load, repetition)
+            if (arm, repetition) not in done
+        ]
+
+    def _saturation(self) -> Saturation:
+        """What stock vLLM answers at most; the machine is warm afterwards."""
+        cells = [self._options.load.cells()[0], self._options.load.saturating()]
+        with self._server("a", "saturation") as server:
+            for cell in cells:
+                found = self._put_under(server, "a", cell, 0, None)
+        rate = found.figures()["requests"]
+        print(f"saturation: {rate:.2f} requests a second", flush=True)
+        return Saturation(requests_per_s=rate)
+
+    def _one(self, arm: str, repetition: int) -> Run:
+        saturation = self.journal.first(Saturation)
+        cells = self._options.load.cells()
+        with self._server(arm, f"{arm}-{repetition}") as server:
+            found = {
+                cell.name: self._put_under(server, arm, cell, repetition, saturation)
+                for cell in cells
+            }
+            return Run(
+                arm=arm,
+                repetition=repetition,
+                listens_s=server.listens_s,
+                first_answer_s=server.first_answer_s,
+                memory=_memory([server]),
+                cells=found,
+            )
+
+    def _put_under(
+        self, server: Started, arm: str, cell: Cell, repetition: int, saturation: Saturation | None
+    ) -> Requests:
+        load = self._options.load
+        target = Target(
+            server.url,
+            self._options.checkpoint,
+            self._prompts,
+            load.tokens,
+            self._logs / "load.log",
+        )
+        rate = None
+        if cell.share is not None and saturation is not None:
+            rate = cell.share * saturation.requests_per_s
+        own = settings(ARMS[arm], self._names, cell.requests, f"{cell.name}/{repetition}")
+        return put_under(target, cell, rate, repetition, own)
+
+    def _many(self) -> Many:
+        """Several servers, started one behind the other; each has given an answer."""
+        count = self._options.servers
+        with ExitStack() as stack:
+            servers = [
+                stack.enter_context(self._server("a", f"many-{number}")) for number in range(count)
+            ]
+            return Many(servers=count, memory=_memory(servers))
+
+    def _server(self, arm: str, name: str) -> AbstractContextManager[Started]:
+        log = self._logs / f"{name}.log"
+        return started(ARMS[arm], self._options.checkpoint, log, self._cores)
+
+    def _say(self, what: str, total: int) -> None:
+        spent = time.monotonic() - self._start
+        left = spent / self._made * (total - self._made) / 60
+        print(f"{self._made}/{total} {what}; {spent / 60:.1f} min, {left:.0f} left", flush=True)
+
+
+def single_turns(checkpoint: Path, names: tuple[str, ...]) -> list[str]:
+    """The checkpoint's test prompts of one turn. Raises ValueError if there are none."""
+    file = checkpoint / TEST_PROMPTS
+    if not file.is_file():
+        raise ValueError(
+            f"{file} is not there: prompts to ask are what training held out for tests"
+        )
+    records = load_records([str(file)], categories=names)
+    found = [record.prompt[0].content for record in records if len(record.prompt) == 1]
+    if not found:
+        raise ValueError(f"{file} has no prompt of one turn")
+    return found
+
+
+def _memory(servers: list[Started]) -> Memory:
+    groups = [server.server.process.pid for server in servers]
+    return Memory(peak=sum(map(peak_mib, groups)), proportional=sum(map(proportional_mib, groups)))
+
+
+def write(journal: Journal, output: Path) -> Iterator[Path]:
+    """The report, its figures as JSON, and its plots; yields their paths."""
+    (output / REPORT).write_text("\n".join(report(journal)) + "\n", encoding="utf-8")
+    yield output / REPORT
+    (output / SUMMARY).write_text(json.dumps(summary(journal), indent=1) + "\n", encoding="utf-8")
+    yield output / SUMMARY
+    yield from draw_all(journal, output)
+
+
+def run(options: Options) -> int:
+    """Run what is missing and write the report. Returns the exit code."""
+    try:
+        bench = Bench(options, options.output / "logs")
+        bench.run()
+    except ValueError as error:
+        print(f"benchmarks.serving: {error}", file=sys.stderr)
+        return 1
+    for path in write(bench.journal, options.output):
+        print(f"wrote {path}")
+    print((options.output / REPORT).read_text(encoding="utf-8"))
+    return 0

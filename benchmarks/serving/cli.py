@@ -1,0 +1,127 @@
+"""The command line of `make bench`; imports nothing heavy, so that --help answers at once."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.arms import ARMS, MANY, NAMES
+from benchmarks.serving.cells import Load
+
+DESCRIPTION = """\
+Servers side by side under vLLM's own load generator: stock vLLM, Demur, a guard model. Every
+repetition starts each arm's server by itself; every second one goes backwards (ABBA). What was
+measured is kept at once; --resume goes on behind it. Writes runs.jsonl, summary.json, report.md and
+plots into the output's folder."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; its defaults."""
+
+    load: Load = field(default_factory=Load)
+    arms: tuple[str, ...] = NAMES
+    repetitions: int = 5
+    servers: int = 3
+    """Of arm f."""
+    checkpoint: Path = Path("checkpoints/demo")
+    output: Path = Path("build/bench")
+    resume: bool = False
+
+    @property
+    def under_load(self) -> list[str]:
+        """The arms that are put under load, in their order."""
+        return [name for name in ARMS if name in self.arms]
+
+    @property
+    def many(self) -> bool:
+        """Whether several servers are started at once, for their memory."""
+        return MANY in self.arms
+
+    def fixed(self) -> dict[str, Any]:
+        """What must be the same in runs whose figures are put together."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.load).items()
+        }
+
+
+def options(argv: Sequence[str] | None = None) -> Options:
+    """Parse the command line."""
+    default = Options()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=DESCRIPTION)
+    add = parser.add_argument
+    add(
+        "--arms",
+        nargs="+",
+        choices=NAMES,
+        default=default.arms,
+        metavar="ARM",
+        help="; ".join(f"{name}: {arm.title}" for name, arm in ARMS.items())
+        + f"; {MANY}: one stock server per refusal setting, for memory (default: all)",
+    )
+    add(
+        "--repetitions",
+        type=_positive,
+        default=default.repetitions,
+        metavar="N",
+        help="default: %(default)s",
+    )
+    add(
+        "--concurrency",
+        type=_positive,
+        nargs="+",
+        default=default.load.concurrency,
+        metavar="N",
+        help="requests at once (default: 1 8 32)",
+    )
+    add(
+        "--shares",
+        type=float,
+        nargs="*",
+        default=default.load.shares,
+        metavar="SHARE",
+        help="shares of the saturation's request rate (default: 0.5 0.8)",
+    )
+    add(
+        "--requests",
+        type=_positive,
+        default=default.load.requests,
+        metavar="N",
+        help="of each load; a sixth of it one at a time (default: %(default)s)",
+    )
+    add(
+        "--tokens",
+        type=_positive,
+        default=default.load.tokens,
+        metavar="N",
+        help="of each answer (default: %(default)s)",
+    )
+    add(
+        "--servers",
+        type=_positive,
+        default=default.servers,
+        metavar="N",
+        help=f"of arm {MANY} (default: %(default)s)",
+    )
+    add(
+        "--checkpoint",
+        type=Path,
+        default=default.checkpoint,
+        metavar="DIR",
+        help="default: %(default)s",
+    )
+    add("--output", type=Path, default=default.output, metavar="DIR", help="default: %(default)s")
+    add("--resume", action="store_true", help="go on behind what the output's folder holds")
+    parsed = vars(parser.parse_args(argv))
+    load = {each.name: parsed.pop(each.name) for each in fields(Load)}
+    load |= {name: tuple(load[name]) for name in ("concurrency", "shares")}
+    return Options(load=Load(**load), **parsed | {"arms": tuple(parsed["arms"])})
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return number

@@ -1,0 +1,133 @@
+"""One arm's figures divided by another's, over pairs that were measured in the same repetition."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from benchmarks.serving.cells import WARM_UP
+from benchmarks.serving.results import Run
+from steering.intervals import LEVEL
+
+METRICS: Mapping[str, str] = {
+    "throughput": "tokens a second",
+    "ttft": "time to the first piece, ms",
+    "first_text": "time to the first token, ms",
+    "tpot": "time per further token, ms",
+    "e2e": "end to end, ms",
+}
+"""Figures that are compared, and what they are."""
+GOOD = 0.98
+"""A ratio of throughputs that is no worse than this is no cost that a user notices."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pairs; its interval is missing where there is one pair."""
+
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+    def holds(self, value: float) -> bool:
+        """Whether the interval contains `value`."""
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if self.low is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+Values = Mapping[tuple[str, int], float]
+"""By arm and repetition."""
+
+
+def pairs(values: Values, arm: str, base: str) -> npt.NDArray[np.float64]:
+    """[n, 2]: what both had in the same repetition, for the n repetitions that have both."""
+    found = [
+        (value, values[base, repetition])
+        for (name, repetition), value in sorted(values.items())
+        if name == arm and (base, repetition) in values
+    ]
+    return np.array(found, dtype=np.float64).reshape(-1, 2)
+
+
+def ratio(values: Values, arm: str, base: str) -> Estimate | None:
+    """The geometric mean of arm / base; None without a pair."""
+    both = pairs(values, arm, base)
+    found = _mean(np.log(both[:, 0]) - np.log(both[:, 1]))
+    return None if found is None else _each(found, math.exp)
+
+
+def difference(values: Values, arm: str, base: str) -> Estimate | None:
+    """The mean of arm - base; None without a pair."""
+    both = pairs(values, arm, base)
+    return _mean(both[:, 0] - both[:, 1])
+
+
+def _mean(found: npt.NDArray[np.float64]) -> Estimate | None:
+    """The mean with its bootstrap interval: repetitions are drawn, each with both its figures."""
+    if not len(found):
+        return None
+    if len(found) == 1:
+        return Estimate(float(found[0]), None, None, 1)
+    interval = stats.bootstrap(
+        (found,), np.mean, confidence_level=LEVEL, method="percentile", rng=0
+    ).confidence_interval
+    return Estimate(float(found.mean()), float(interval.low), float(interval.high), len(found))
+
+
+def _each(found: Estimate, turn: Callable[[float], float]) -> Estimate:
+    low, high = (None if end is None else turn(end) for end in (found.low, found.high))
+    return Estimate(turn(found.value), low, high, found.pairs)
+
+
+def cells_of(runs: Sequence[Run]) -> list[str]:
+    """The loads of these runs, in their order, without the warm-up."""
+    names = dict.fromkeys(name for run in runs for name in run.cells)
+    return [name for name in names if name != WARM_UP]
+
+
+def figures(
+    runs: Sequence[Run], cell: str, metric: str, *, refused: bool | None = None
+) -> dict[tuple[str, int], float]:
+    """One figure of every run that has it."""
+    found = {}
+    for run in runs:
+        if cell in run.cells:
+            own = run.cells[cell].figures(refused=refused)
+            if metric in own:
+                found[run.arm, run.repetition] = own[metric]
+    return found
+
+
+def later(runs: Sequence[Run], cell: str, arm: str, base: str) -> Estimate | None:
+    """By how many of the base's decode steps the arm's first token comes later."""
+    first, steps = (figures(runs, cell, metric) for metric in ("first_text", "tpot"))
+    in_steps = {
+        (name, repetition): value / steps[base, repetition]
+        for (name, repetition), value in first.items()
+        if (base, repetition) in steps
+    }
+    return difference(in_steps, arm, base)
+
+
+def shows_no_cost(found: Estimate, floor: Estimate | None) -> bool:
+    """Whether a ratio of what should be high shows no cost.
+
+    So it is where its interval contains 1, where it is above GOOD, and where it is no further from
+    1 than stock against stock.
+    """
+    if found.holds(1.0) or found.value > GOOD:
+        return True
+    return floor is not None and abs(math.log(found.value)) <= _width(floor)
+
+
+def _width(floor: Estimate) -> float:
+    ends = (floor.value, floor.low or floor.value, floor.high or floor.value)
+    return max(abs(math.log(end)) for end in ends)

@@ -1,0 +1,174 @@
+"""The tables of a comparison, as Markdown."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serving.arms import ARMS, PAIRS
+from benchmarks.serving.cells import NATURAL
+from benchmarks.serving.compare import (
+    METRICS,
+    Estimate,
+    cells_of,
+    figures,
+    later,
+    ratio,
+    shows_no_cost,
+)
+from benchmarks.serving.results import Journal, Many, Run, Saturation, Setup
+from training.evaluation.report import markdown_table
+
+NONE = "-"
+FREE = (("b", "a"), ("c", "b"))
+"""Pairs of which the first should cost nothing over the second."""
+
+
+def report(journal: Journal) -> Iterator[str]:
+    """All lines."""
+    runs = journal.runs()
+    yield from _head(journal, runs)
+    yield from _verdicts(runs)
+    for metric, title in METRICS.items():
+        yield from _of_pairs(
+            runs, f"Ratios: {title}", lambda *of, metric=metric: _ratio(runs, metric, *of)
+        )
+    title = "By how many decode steps the first token comes later"
+    yield from _of_pairs(runs, title, lambda *of: later(runs, *of))
+    for metric, title in METRICS.items():
+        yield from markdown_table(
+            f"Medians: {title}",
+            ("", *cells_of(runs)),
+            (
+                (_title(name), *(_median(runs, cell, metric, name) for cell in cells_of(runs)))
+                for name in _names(runs)
+            ),
+        )
+    yield from _by_outcome(runs)
+    yield from _servers(journal, runs)
+
+
+def summary(journal: Journal) -> dict[str, Any]:
+    """Every ratio with its interval, by pair, load and figure."""
+    runs = journal.runs()
+    return {
+        f"{arm}/{base}": {
+            cell: {
+                metric: None if found is None else asdict(found)
+                for metric in METRICS
+                for found in [_ratio(runs, metric, cell, arm, base)]
+            }
+            for cell in cells_of(runs)
+        }
+        for arm, base in _pairs(runs)
+    }
+
+
+def _head(journal: Journal, runs: Sequence[Run]) -> Iterator[str]:
+    setup = journal.first(Setup)
+    if setup is not None:
+        versions = ", ".join(f"{name} {version}" for name, version in setup.versions.items())
+        options = ", ".join(f"{name} {value}" for name, value in setup.options.items())
+        yield from (f"{setup.machine}; {versions}; {setup.checkpoint}.", f"Load: {options}.")
+    saturation = journal.first(Saturation)
+    if saturation is not None:
+        yield f"Saturation: {saturation.requests_per_s:.2f} requests a second (stock)."
+    failed = sum(cell.failed for run in runs for cell in run.cells.values())
+    counts = {name: sum(run.arm == name for run in runs) for name in _names(runs)}
+    made = ", ".join(f"{name} {count}" for name, count in counts.items())
+    yield f"Repetitions: {made}. Failed requests: {failed}."
+
+
+def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
+    """Whether b and c cost anything, load by load."""
+    yield ""
+    for arm, base in (pair for pair in FREE if pair in _pairs(runs)):
+        for metric in ("throughput", "tpot"):
+            free: list[str] = []
+            dear: list[str] = []
+            for cell in cells_of(runs):
+                # Of time per token, what it is without the arm over what it is with it.
+                above, below = (arm, base) if metric == "throughput" else (base, arm)
+                found = _ratio(runs, metric, cell, above, below)
+                floor = _ratio(runs, metric, cell, *PAIRS[0])
+                if found is not None:
+                    (free if shows_no_cost(found, floor) else dear).append(cell)
+            costs = f"; a cost at {', '.join(dear)}" if dear else ""
+            yield f"- {arm} against {base}, {metric}: no cost at {', '.join(free) or 'none'}{costs}"
+
+
+def _of_pairs(
+    runs: Sequence[Run], title: str, of: Callable[[str, str, str], Estimate | None]
+) -> Iterator[str]:
+    """A row for each pair of arms, a column for each load; of: called with load, arm and base."""
+    cells = cells_of(runs)
+    rows = [
+        (f"{arm} / {base}", *(_shown(of(cell, arm, base)) for cell in cells))
+        for arm, base in _pairs(runs)
+    ]
+    if rows:
+        yield from markdown_table(title, ("", *cells), rows)
+
+
+def _ratio(runs: Sequence[Run], metric: str, cell: str, arm: str, base: str) -> Estimate | None:
+    return ratio(figures(runs, cell, metric), arm, base)
+
+
+def _median(
+    runs: Sequence[Run], cell: str, metric: str, arm: str, *, refused: bool | None = None
+) -> str:
+    """Over the repetitions."""
+    found = figures(runs, cell, metric, refused=refused)
+    values = [value for (name, _), value in found.items() if name == arm]
+    return f"{np.median(values):.4g}" if values else NONE
+
+
+def _by_outcome(runs: Sequence[Run]) -> Iterator[str]:
+    """Answered and refused requests apart, where answers end by themselves."""
+    metrics = ("tokens", "ttft", "first_text", "e2e")
+    rows = []
+    for name in _names(runs):
+        for refused, what in ((False, "answered"), (True, "refused")):
+            own = [_median(runs, NATURAL, metric, name, refused=refused) for metric in metrics]
+            if own[0] != NONE:
+                rows.append((_title(name), what, *own))
+    head = ("", "", "tokens", *(METRICS[metric] for metric in metrics[1:]))
+    yield from markdown_table("Answers that end where the model ends them", head, rows)
+
+
+def _servers(journal: Journal, runs: Sequence[Run]) -> Iterator[str]:
+    starts = {(run.arm, run.repetition): run.first_answer_s for run in runs}
+    rows = []
+    for name in _names(runs):
+        own = [
+            (run.listens_s, run.first_answer_s, run.memory.peak, run.memory.proportional)
+            for run in runs
+            if run.arm == name
+        ]
+        medians = (f"{value:.4g}" for value in np.median(own, axis=0))
+        rows.append((_title(name), *medians, _shown(ratio(starts, name, "a"))))
+    many = journal.first(Many)
+    if many is not None:
+        title = f"f {many.servers} stock servers, one per refusal setting"
+        memory = (f"{many.memory.peak:.4g}", f"{many.memory.proportional:.4g}")
+        rows.append((title, NONE, NONE, *memory, NONE))
+    head = ("", "listens, s", "first answer, s", "peak MiB", "MiB, shared once")
+    yield from markdown_table("Start and memory", (*head, "first answer, ratio to a"), rows)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    return [name for name in ARMS if any(run.arm == name for run in runs)]
+
+
+def _pairs(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Those of which both were measured."""
+    return [pair for pair in PAIRS if {*pair} <= {*_names(runs)}]
+
+
+def _title(name: str) -> str:
+    return f"{name} {ARMS[name].title}"
+
+
+def _shown(found: Estimate | None) -> str:
+    return NONE if found is None else str(found)

@@ -1,0 +1,167 @@
+"""What was measured, as it is kept on disk: JSON lines, one for each server put under load.
+
+A run that is cut off keeps the lines that it wrote; the next one goes on behind them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+FILE = "runs.jsonl"
+MS = 1e3
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Requests(_Frozen):
+    """One cell's requests, those that were answered whole; times in milliseconds."""
+
+    seconds: float
+    """From the first request to the last answer's end."""
+    failed: int
+    ttft: tuple[float, ...]
+    """To the first piece of the response, as `bench serve` counts."""
+    first_text: tuple[float, ...]
+    """To the first piece that holds a token of the answer.
+
+    vLLM sends an empty piece in front, as soon as the engine has any token: with the gate that is
+    the control token, which clients never see, so the answer's first token is a step later.
+    """
+    e2e: tuple[float, ...]
+    """To the last piece."""
+    tokens: tuple[int, ...]
+    """Of the answers, as the server counts them in `usage`."""
+    refused: tuple[bool, ...]
+
+    def figures(self, *, refused: bool | None = None) -> dict[str, float]:
+        """Medians over requests and, over all of them, throughput.
+
+        refused: only those that were, or were not. Empty if there are none.
+        """
+        kept = [at for at, was in enumerate(self.refused) if refused in (None, was)]
+        if not kept:
+            return {}
+        first, e2e, tokens = (
+            np.array([values[at] for at in kept], dtype=np.float64)
+            for values in (self.first_text, self.e2e, self.tokens)
+        )
+        several = tokens > 1
+        found = {
+            "ttft": float(np.median([self.ttft[at] for at in kept])),
+            "first_text": float(np.median(first)),
+            "e2e": float(np.median(e2e)),
+            "tokens": float(tokens.mean()),
+        }
+        if several.any():
+            steps = (e2e - first)[several] / (tokens[several] - 1)
+            found["tpot"] = float(np.median(steps))
+        if refused is None:
+            found["throughput"] = float(tokens.sum() / self.seconds)
+            found["requests"] = len(kept) / self.seconds
+        return found
+
+
+class Memory(_Frozen):
+    """Of all processes of a server, in MiB."""
+
+    peak: float
+    """Sum of the processes' own peaks of resident memory; what they share counts in each."""
+    proportional: float
+    """At the end; what processes share counts once."""
+
+
+class Run(_Frozen):
+    """One server's life: started, asked once, put under every load, stopped."""
+
+    arm: str
+    repetition: int
+    listens_s: float
+    """From the start to an open port."""
+    first_answer_s: float
+    """From the start to the end of the first answer."""
+    memory: Memory
+    cells: dict[str, Requests] = Field(default_factory=dict)
+
+
+class Saturation(_Frozen):
+    """How many requests a second stock vLLM answers at most."""
+
+    requests_per_s: float
+
+
+class Many(_Frozen):
+    """Several servers at once, one for each refusal setting."""
+
+    servers: int
+    memory: Memory
+
+
+class Setup(_Frozen):
+    """What must not change between runs whose figures are put together."""
+
+    machine: str
+    versions: dict[str, str]
+    checkpoint: str
+    options: dict[str, Any]
+
+
+Kind = TypeVar("Kind", bound=_Frozen)
+Line = Setup | Saturation | Run | Many
+_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+class Journal:
+    """The file of lines in the folder `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self.lines: list[Line] = []
+        if self._path.is_file():
+            texts = self._path.read_text(encoding="utf-8").splitlines()
+            self.lines = [_LINE.validate_json(text) for text in texts]
+
+    def add(self, line: Line) -> None:
+        """Append a line, and have it on disk."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line.model_dump_json() + "\n")
+        self.lines.append(line)
+
+    def runs(self) -> list[Run]:
+        """In the order in which they were made."""
+        return [line for line in self.lines if isinstance(line, Run)]
+
+    def first(self, kind: type[Kind]) -> Kind | None:
+        """The first line of a kind, or None."""
+        return next((line for line in self.lines if isinstance(line, kind)), None)
+
+
+def of_bench(result: Mapping[str, Any]) -> Requests:
+    """What `bench serve --save-detailed` found. Raises ValueError if no request was answered."""
+    errors: Sequence[str] = result["errors"]
+    whole = [
+        at
+        for at, (itl, text) in enumerate(zip(result["itls"], errors, strict=True))
+        if not text and result["output_lens"][at]
+    ]
+    if not whole:
+        raise ValueError(f"no request was answered; the first error: {(errors or [''])[0]!r}")
+    ttft = [result["ttfts"][at] for at in whole]
+    gaps = [result["itls"][at] for at in whole]
+    return Requests(
+        seconds=result["duration"],
+        failed=len(errors) - len(whole),
+        ttft=tuple(MS * value for value in ttft),
+        first_text=tuple(
+            MS * (value + sum(own[:1])) for value, own in zip(ttft, gaps, strict=True)
+        ),
+        e2e=tuple(MS * result["latencies"][at] for at in whole),
+        tokens=tuple(result["output_lens"][at] for at in whole),
+        # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`.
+        refused=tuple(not result["generated_texts"][at] for at in whole),
+    )

@@ -1,0 +1,32 @@
+"""Runs with figures that a test can reckon with."""
+
+from benchmarks.serving.results import Memory, Requests, Run
+
+MEMORY = Memory(peak=900.0, proportional=700.0)
+
+
+def requests(
+    step_ms: float = 10.0, *, count: int = 4, tokens: int = 11, refused: int = 0, first: int = 2
+) -> Requests:
+    """Answers of `tokens` tokens, a step each; the first token comes with step `first`."""
+    at_first = first * step_ms
+    return Requests(
+        seconds=1.0,
+        failed=0,
+        ttft=(step_ms,) * count,
+        first_text=(at_first,) * count,
+        e2e=(at_first + step_ms * (tokens - 1),) * count,
+        tokens=(tokens,) * count,
+        refused=(True,) * refused + (False,) * (count - refused),
+    )
+
+
+def run(arm: str, repetition: int, **cells: Requests) -> Run:
+    return Run(
+        arm=arm,
+        repetition=repetition,
+        listens_s=20.0,
+        first_answer_s=21.0,
+        memory=MEMORY,
+        cells=cells,
+    )

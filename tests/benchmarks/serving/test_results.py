@@ -1,0 +1,79 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from benchmarks.serving.results import FILE, Journal, Many, Run, Saturation, of_bench
+from tests.benchmarks.serving.made import MEMORY, requests, run
+
+BENCH: dict[str, Any] = {
+    "duration": 2.0,
+    "errors": ["", "", "Bad Request"],
+    "ttfts": [0.010, 0.020, 0.0],
+    # vLLM's empty piece is followed by the first token at once, or a decode step later.
+    "itls": [[0.0, 0.005, 0.005], [0.004, 0.006], []],
+    "latencies": [0.020, 0.030, 0.0],
+    "output_lens": [3, 2, 0],
+    "generated_texts": ["One two", "", ""],
+}
+
+
+class TestOfBench:
+    def test_times_are_in_milliseconds_and_failures_are_counted(self) -> None:
+        found = of_bench(BENCH)
+        assert found.ttft == pytest.approx((10, 20))
+        assert found.first_text == pytest.approx((10, 24))
+        assert found.e2e == pytest.approx((20, 30))
+        assert (found.tokens, found.failed, found.seconds) == ((3, 2), 1, 2.0)
+
+    def test_an_answer_without_content_is_a_refusal(self) -> None:
+        assert of_bench(BENCH).refused == (False, True)
+
+    def test_nothing_answered_names_the_first_error(self) -> None:
+        none = BENCH | {"errors": ["Unauthorized"] * 3}
+        with pytest.raises(ValueError, match="Unauthorized"):
+            of_bench(none)
+
+
+class TestFigures:
+    def test_time_per_token_starts_behind_the_first_one(self) -> None:
+        found = requests(10.0, count=4, tokens=11).figures()
+        assert found["ttft"] == 10
+        assert found["first_text"] == 20
+        assert found["tpot"] == pytest.approx(10)
+        assert found["e2e"] == 120
+        assert found["throughput"] == 44
+        assert found["requests"] == 4
+
+    def test_an_answer_of_one_token_has_no_time_per_token(self) -> None:
+        assert "tpot" not in requests(tokens=1).figures()
+
+    def test_answered_and_refused_apart(self) -> None:
+        mixed = requests(count=4, refused=4)
+        assert mixed.figures(refused=False) == {}
+        apart = mixed.figures(refused=True)
+        assert apart["e2e"] == 120
+        assert "throughput" not in apart
+
+
+class TestJournal:
+    def test_what_was_written_is_read_again(self, tmp_path: Path) -> None:
+        journal = Journal(tmp_path)
+        journal.add(Saturation(requests_per_s=3.5))
+        journal.add(run("a", 0, one=requests()))
+        journal.add(Many(servers=3, memory=MEMORY))
+        again = Journal(tmp_path)
+        assert again.lines == journal.lines
+        assert again.runs() == [run("a", 0, one=requests())]
+        assert again.first(Saturation) == Saturation(requests_per_s=3.5)
+        assert again.first(Run) is not None
+
+    def test_a_new_folder_holds_nothing(self, tmp_path: Path) -> None:
+        journal = Journal(tmp_path / "new")
+        assert (journal.runs(), journal.first(Saturation)) == ([], None)
+
+    def test_a_line_of_another_kind_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / FILE).write_text('{"something": 1}\n')
+        with pytest.raises(ValidationError):
+            Journal(tmp_path)
