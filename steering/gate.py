@@ -68,17 +68,18 @@ def force(
 ) -> torch.Tensor:
     """Logits that leave the sampler no choice but the decided control token.
 
-    logits: [n, V], with every control token's column at -inf already; decisions: [n] int64 as
+    logits: [n, V], changed in place, with every control token's column at -inf already; decisions: [n] int64 as
     `decide` returns them; first: [n] bool, whether the row is at the first position of its answer,
     where RESPOND means the respond token; later it means to go on. choice_ids: [C + 1] int64, the
     refuse tokens' ids and, last, the respond token's, or -1 where the checkpoint has none.
-    Returns [n, V].
+    Returns `logits`.
     """
     targets = choice_ids[decisions]  # [n]; RESPOND picks the last
     going_on = (decisions == RESPOND) & ~first
-    targets = torch.where(going_on, -1, targets).unsqueeze(1)
-    one_hot = torch.full_like(logits, -torch.inf).scatter_(1, targets.clamp(min=0), 0.0)
-    return torch.where(targets >= 0, one_hot, logits)
+    targets = torch.where(going_on, -1, targets).unsqueeze(1)  # [n, 1]
+    forced, columns = targets >= 0, targets.clamp(min=0)
+    logits.masked_fill_(forced, -torch.inf)
+    return logits.scatter_(1, columns, torch.where(forced, 0.0, logits.gather(1, columns)))
 
 
 @dataclass(frozen=True)
