@@ -22,7 +22,8 @@ from vllm.utils.torch_utils import STR_DTYPE_TO_TORCH_DTYPE
 
 from server import bodies, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
-from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
+from server.operator_file import OperatorFileError
+from server.operator_policy import LivePolicy, OperatorPolicy, api_keys
 from server.routes import PLUGIN
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
@@ -191,7 +192,7 @@ def load_policy(args: argparse.Namespace, checkpoint: Checkpoint) -> OperatorPol
     """The operator's policy, or LaunchError."""
     try:
         return LivePolicy(checkpoint, args.refusal_policy, api_keys(args)).current
-    except PolicyFileError as error:
+    except OperatorFileError as error:
         raise LaunchError(str(error)) from error
 
 

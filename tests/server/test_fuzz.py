@@ -16,7 +16,8 @@ from vllm.exceptions import VLLMValidationError
 
 from server.admission import Admission
 from server.checkpoint import Checkpoint
-from server.operator_policy import OperatorPolicy, PolicyFileError
+from server.operator_file import OperatorFileError
+from server.operator_policy import OperatorPolicy
 from server.schema import ChatRequest
 from steering.policy import Policy
 from steering.settings import Settings
@@ -104,7 +105,7 @@ def test_a_policy_file_is_refused_by_line_or_kept(
     path.write_bytes(content)
     try:
         operator = OperatorPolicy.read(path, checkpoint)
-    except PolicyFileError as error:
+    except OperatorFileError as error:
         assert str(path) in str(error)
         return
     for policy in (operator.everybody, operator.of("Bearer x")):
