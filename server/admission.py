@@ -10,6 +10,7 @@ from vllm.tokenizers import TokenizerLike
 from server.checkpoint import Checkpoint
 from server.fields import check_fields
 from server.prompt import PromptCheck
+from server.refusal_texts import RefusalTexts
 from server.schema import ChatRequest
 from server.turn import Turn
 from server.words import bias_of
@@ -42,6 +43,7 @@ class Admission:
         checkpoint: Checkpoint,
         tokenizer: TokenizerLike,
         limits: Limits,
+        texts: RefusalTexts,
         chat_template: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class Admission:
         self._checkpoint = checkpoint
         self._tokenizer = tokenizer
         self._limits = limits
+        self.texts = texts
         self._prompt = PromptCheck(
             tokenizer, checkpoint.control, chat_template, template_kwargs or {}
         )
@@ -78,7 +81,8 @@ class Admission:
         if self._limits.penalties_before_gate:
             _check_penalties(request, scope)
         bias = bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
-        request.begin(Turn(steering, self._checkpoint.control, scope, bias))
+        templates = self.texts.resolve(request.refusal_text, request.refusal_language)
+        request.begin(Turn(steering, self._checkpoint.control, scope, bias, templates))
 
     def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any]) -> None:
         """Check a prompt that was rendered with `kwargs`; raises VLLMValidationError."""

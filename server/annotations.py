@@ -35,6 +35,8 @@ class Annotations:
             category=None if choice.category is None else self.names[choice.category],
             position=choice.position if choice.refused else None,
         )
+        if choice.from_template:
+            details.text = "template"
         if log_odds is not None:
             details.scores = probabilities(self.names, log_odds)
             details.log_odds = dict(zip(self.names, log_odds, strict=True))

@@ -52,7 +52,9 @@ async def list_categories(raw_request: Request) -> CategoriesView:
     """The categories, their defaults, and how far this client may turn them."""
     chat = _chat(raw_request)
     dtype = str(chat.model_config.dtype).removeprefix("torch.")
-    return categories_view(chat.checkpoint.manifest, _policy(raw_request), dtype)
+    return categories_view(
+        chat.checkpoint.manifest, _policy(raw_request), chat.admission.texts, dtype
+    )
 
 
 @router.get(CALIBRATION)

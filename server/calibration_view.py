@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vllm.exceptions import VLLMValidationError
 
 from server.dial_fields import DialFields
+from server.refusal_texts import RefusalText, RefusalTexts
 from server.schema import RefusalSettings
 from steering.bounds import Range
 from steering.curves import curve
@@ -54,6 +55,10 @@ class CategoriesView(BaseModel):
     """Of the engine's weights and activations, such as `bfloat16`."""
     notice: str
     """What the checkpoint's makers want people to know of it; may be empty."""
+    refusal_text: RefusalText
+    """Whose words a refusal has where a request does not say."""
+    refusal_languages: list[str]
+    """Of the templates, the default first; empty without templates."""
 
 
 class IntervalView(BaseModel):
@@ -142,7 +147,9 @@ class CalibrationQuery(BaseModel):
             raise VLLMValidationError(str(error), parameter=None) from error
 
 
-def categories_view(manifest: Manifest, policy: Policy, dtype: str) -> CategoriesView:
+def categories_view(
+    manifest: Manifest, policy: Policy, texts: RefusalTexts, dtype: str
+) -> CategoriesView:
     """The categories as a client with this policy may turn them."""
     steering = policy.resolve(Settings())
     rates = steering.effective_rates or {}
@@ -172,6 +179,8 @@ def categories_view(manifest: Manifest, policy: Policy, dtype: str) -> Categorie
         over_refusal=steering.over_refusal,
         dtype=dtype,
         notice=manifest.notice,
+        refusal_text=texts.default,
+        refusal_languages=list(texts.languages),
     )
 
 

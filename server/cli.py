@@ -17,6 +17,8 @@ A chat-completions request may carry
   over_refusal_budget  share of harmless prompts that may be refused: refuse what that allows
   refusal_scope        first_token, or every_token if the checkpoint was trained for it
   refusal_scores       true: every category's probability comes along
+  refusal_text         generated or template: whose words a refusal has
+  refusal_language     of the template: one that the server has
   dry_run              true: the decision only, without an answer
 and gets a refusal in message.refusal, as OpenAI's clients expect.
 
@@ -25,6 +27,11 @@ Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dty
 The dtype is the calibration's unless you give one. And flags of our own:
   --refusal-policy FILE  default rates and bounds, for everybody and by API key (YAML); a
                          changed file is read again at SIGHUP
+  --refusal-text SOURCE  generated: a refusal has the model's own words (the default); template:
+                         a text by category, for the price of one token
+  --refusal-templates FILE
+                         those texts, by language (YAML), instead of the checkpoint's; a changed
+                         file is read again at SIGHUP
   --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
   --content-filter-results
                          each choice also says what was filtered in Azure OpenAI's shape

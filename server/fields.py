@@ -67,6 +67,8 @@ PASSED: Mapping[str, str] = {
     "refusal_scores": "ours; read from the engine before the gate, whatever is decided",
     "dry_run": "ours; the same checks and decision, without an answer",
     "refusal_scope": "ours; only what the checkpoint was trained for",
+    "refusal_text": "ours; the same decision, told in other words",
+    "refusal_language": "ours; one of those that the server has templates in",
 }
 
 BOUNDED: Mapping[str, str] = {

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from argparse import Namespace
 from collections.abc import Callable
 
 API_SERVERS = "ApiServer_"
@@ -29,6 +30,11 @@ def hold() -> None:
 def release() -> None:
     """Let SIGHUP end the process, as it would without this module. Call in the main thread."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def is_asked_for(args: Namespace) -> bool:
+    """Whether the operator named files that may be read again; else SIGHUP ends the server."""
+    return args.refusal_policy is not None or args.refusal_templates is not None
 
 
 def watch() -> None:

@@ -22,7 +22,9 @@ from vllm.utils.torch_utils import STR_DTYPE_TO_TORCH_DTYPE
 
 from server import bodies, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
-from server.operator_policy import LivePolicy, OperatorPolicy, PolicyFileError, api_keys
+from server.operator_file import OperatorFileError
+from server.operator_policy import LivePolicy, OperatorPolicy, api_keys
+from server.refusal_texts import GENERATED, SOURCES, RefusalTexts
 from server.routes import PLUGIN
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
@@ -42,6 +44,14 @@ GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD, routes.GUARD)
 """Middleware of ours; a request meets the last one first."""
 
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
+TEXT_HELP = (
+    "whose words a refusal has where a request does not say: the model's, or a template's, for the"
+    f" price of one token (default: {GENERATED})"
+)
+TEMPLATES_HELP = (
+    "texts of refusals by language and category (YAML), instead of the checkpoint's; SIGHUP reads"
+    " it again"
+)
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
 NO_PLAYGROUND_HELP = "do not serve the playground, a page at /"
 CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
@@ -72,10 +82,11 @@ def serve(arguments: Sequence[str]) -> None:
     args = parse(arguments)
     checkpoint = load_checkpoint(args.model)
     default = load_policy(args, checkpoint).everybody
-    if args.refusal_policy is None:
-        hangup.release()
-    else:
+    check_texts(args, checkpoint)
+    if hangup.is_asked_for(args):
         hangup.watch()
+    else:
+        hangup.release()
     gate = gate_for(args)
     put_gate_in(args, checkpoint, default, gate)
     name_plugin()
@@ -121,6 +132,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "demur", "Demur's own flags."
     )
     ours.add_argument("--refusal-policy", type=Path, metavar="FILE", help=POLICY_HELP)
+    ours.add_argument("--refusal-text", choices=SOURCES, default=GENERATED, help=TEXT_HELP)
+    ours.add_argument("--refusal-templates", type=Path, metavar="FILE", help=TEMPLATES_HELP)
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
     ours.add_argument(
@@ -191,7 +204,15 @@ def load_policy(args: argparse.Namespace, checkpoint: Checkpoint) -> OperatorPol
     """The operator's policy, or LaunchError."""
     try:
         return LivePolicy(checkpoint, args.refusal_policy, api_keys(args)).current
-    except PolicyFileError as error:
+    except OperatorFileError as error:
+        raise LaunchError(str(error)) from error
+
+
+def check_texts(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
+    """Raise LaunchError unless refusals can have the words that the operator asks for."""
+    try:
+        RefusalTexts.of_server(args, checkpoint.manifest)
+    except OperatorFileError as error:
         raise LaunchError(str(error)) from error
 
 

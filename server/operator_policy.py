@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from vllm import envs
 from vllm.logger import init_logger
 
 from server.checkpoint import Checkpoint
-from server.yaml_lines import Lines, YamlError, load
+from server.operator_file import Live, OperatorFileError, fault, read
+from server.yaml_lines import Lines
 from steering.bounds import Bounds, BoundsError, Range
 from steering.manifest import Scope
 from steering.policy import Policy
@@ -34,10 +35,6 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 logger = init_logger("vllm.demur.policy")
-
-
-class PolicyFileError(ValueError):
-    """The policy file cannot be used; the message has a line for each fault."""
 
 
 class _Section(BaseModel):
@@ -84,17 +81,8 @@ class OperatorPolicy:
 
     @classmethod
     def read(cls, path: Path, checkpoint: Checkpoint) -> Self:
-        """Read and check the file for this checkpoint; raises PolicyFileError with every fault."""
-        try:
-            document, lines = load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PolicyFileError(f"{path} cannot be read: {error}") from error
-        except YamlError as error:
-            raise PolicyFileError(f"{path}, line {error.line}: {error}") from error
-        try:
-            rules = _File.model_validate({} if document is None else document)
-        except ValidationError as error:
-            raise PolicyFileError(_faults(path, lines, error)) from error
+        """Read the file for this checkpoint; raises OperatorFileError with every fault."""
+        rules, lines = read(path, _File)
         return cls._of(rules, path, lines, checkpoint)
 
     @classmethod
@@ -107,17 +95,17 @@ class OperatorPolicy:
             except BoundsError as error:
                 # What a key's rules make of everybody's stands at the key.
                 at = (*where, "categories", error.category) if error.category else where
-                faults.append(_fault(path, lines, at, str(error)))
+                faults.append(fault(path, lines, at, str(error)))
                 return checkpoint.policy
 
         everybody = policy(rules, ())
         by_key: dict[str, KeyPolicy] = {}
         for name, own in rules.keys.items():
             if own.sha256 in by_key:
-                faults.append(_fault(path, lines, ("keys", name), "the same sha256 as another key"))
+                faults.append(fault(path, lines, ("keys", name), "the same sha256 as another key"))
             by_key[own.sha256] = KeyPolicy(name, policy(own, ("keys", name)))
         if faults:
-            raise PolicyFileError("\n".join(dict.fromkeys(faults)))
+            raise OperatorFileError("\n".join(dict.fromkeys(faults)))
         return cls(everybody, by_key)
 
     def strangers(self, api_keys: Iterable[str]) -> list[str]:
@@ -144,31 +132,13 @@ class OperatorPolicy:
         return self._by_key.get(sha256_of(authorization.partition(" ")[2]))
 
 
-class LivePolicy:
+class LivePolicy(Live[OperatorPolicy]):
     """The policy in force, which the operator may replace while the server runs."""
 
     def __init__(self, checkpoint: Checkpoint, path: Path | None, api_keys: Iterable[str]) -> None:
         self._checkpoint = checkpoint
-        self._path = path
         self._api_keys = tuple(api_keys)
-        self._current = self._read()
-
-    @property
-    def current(self) -> OperatorPolicy:
-        """The policy in force; a request keeps the one that it was admitted under."""
-        return self._current
-
-    def reload(self) -> None:
-        """Read the file again; a faulty one changes nothing, and the log says why.
-
-        May be called in any thread: what is in force changes at once and whole.
-        """
-        try:
-            self._current = self._read()
-        except PolicyFileError as error:
-            logger.error("The old refusal policy stays in force: %s", error)  # noqa: TRY400
-        else:
-            logger.info("Refusal policy: read %s again", self._path)
+        super().__init__("refusal policy", path)
 
     def _read(self) -> OperatorPolicy:
         if self._path is None:
@@ -213,15 +183,3 @@ def _bounds(everybody: _Rules, own: _Rules) -> Bounds:
         except BoundsError as error:
             raise BoundsError(name, str(error)) from error
     return Bounds(ranges, own.scope or everybody.scope, own.scopes or everybody.scopes)
-
-
-def _faults(path: Path, lines: Lines, error: ValidationError) -> str:
-    return "\n".join(
-        _fault(path, lines, fault["loc"], f"{fault['msg']}, not {fault['input']!r:.80}")
-        for fault in error.errors()
-    )
-
-
-def _fault(path: Path, lines: Lines, where: tuple[str | int, ...], what: str) -> str:
-    key = ".".join(map(str, where)) or "the file"
-    return f"{path}, line {lines.of(where)}, {key}: {what}"

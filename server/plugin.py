@@ -24,6 +24,7 @@ from server.metrics import Metrics
 from server.operator_policy import LivePolicy, api_keys
 from server.page import page_router
 from server.probe import prove_gate
+from server.refusal_texts import RefusalTexts
 from server.routes import PLUGIN, prune
 from server.watch import Watch
 
@@ -57,8 +58,10 @@ class DemurPlugin:
         engine_death.watch(engine_client)
         checkpoint = Checkpoint.load(Path(args.model), verified=True)  # by `server.launch`
         operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
-        if args.refusal_policy is not None:
+        texts = RefusalTexts.of_server(args, checkpoint.manifest)
+        if hangup.is_asked_for(args):
             hangup.listen(operator.reload)
+            hangup.listen(texts.reload)
         await prove_gate(engine_client, checkpoint)
         config = engine_client.vllm_config
         limits = Limits(
@@ -68,7 +71,12 @@ class DemurPlugin:
         chat = state.openai_serving_chat
         tokenizer = engine_client.renderer.get_tokenizer()
         admission = Admission(
-            checkpoint, tokenizer, limits, chat.chat_template, chat.default_chat_template_kwargs
+            checkpoint,
+            tokenizer,
+            limits,
+            texts,
+            chat.chat_template,
+            chat.default_chat_template_kwargs,
         )
         parser_cls = answer_parser(args, tokenizer)
         # The engine has our reasoning parser, for grammars; text is parsed as without it.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from vllm.config import ModelConfig
@@ -12,6 +12,7 @@ from vllm.renderers import TokenizeParams
 from vllm.sampling_params import SamplingParams
 
 from server.dial_fields import DialFields
+from server.refusal_texts import RefusalText
 from server.turn import Turn
 from steering.manifest import Scope
 from steering.settings import Settings, Steering, probability_of
@@ -28,6 +29,17 @@ class ChatRequest(ChatCompletionRequest, DialFields):
     dry_run: bool = Field(
         default=False,
         description="Say what would be decided at the answer's first position; write no answer.",
+    )
+    refusal_text: RefusalText | None = Field(
+        default=None,
+        description=(
+            "Whose words a refusal has: the model's own, or a template's, which is sent at once and"
+            " costs one token. Left out, the operator's default."
+        ),
+    )
+    refusal_language: str | None = Field(
+        default=None,
+        description="Language of the template; left out, the templates' default.",
     )
 
     _turn: Turn | None = PrivateAttr(default=None)
@@ -74,6 +86,7 @@ class ChatRequest(ChatCompletionRequest, DialFields):
         """vLLM's sampling parameters, with the thresholds and room for the control token.
 
         Candidates for `top_logprobs` are asked for in excess, since control tokens are taken out.
+        A refusal that has a template's words ends at its refuse token.
         """
         params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
         turn = self.turn
@@ -84,6 +97,9 @@ class ChatRequest(ChatCompletionRequest, DialFields):
         ).to_extra_args()
         if params.logprobs is not None and params.logprobs > 0:
             params.logprobs += len(turn.control.ids)
+        if turn.templates is not None:
+            # Not by the constructor, which (vLLM 0.32) would let a grammar end at them, too.
+            params.stop_token_ids = [*(params.stop_token_ids or ()), *turn.control.refuse]
         return params
 
     def resolve_reasoning_ended(self, *_: Any) -> None:
@@ -149,6 +165,8 @@ class RefusalDetails(BaseModel):
     position: int | None
     """Where in the answer, in tokens that the client sees, the refusal begins; None for an
     answer."""
+    text: Literal["template"] | None = None
+    """Whether the refusal's text is a template; left out where it is the model's own."""
     scores: dict[str, float] | None = None
     """Probability of every category's refuse token at the answer's first position, if asked for."""
     log_odds: dict[str, float] | None = None

@@ -21,6 +21,8 @@ class Choice:
     """Index of the category that refused; None while it is an answer."""
     position: int = 0
     """Tokens of the answer that the client sees before the refusal."""
+    from_template: bool = False
+    """Whether the refusal's text is a template."""
     announced: bool = False
     """Whether a streaming client has been told of the decision so far."""
     answer: str = ""
@@ -48,6 +50,12 @@ class Choice:
         self.position = position
         self.announced = False
         self._boundary = boundary
+
+    def say(self, template: str) -> None:
+        """Let the refusal consist of a template; what the engine has written stays before it."""
+        self.from_template = True
+        self.refusal = template
+        self.latest = self.latest[0], template
 
     def hide(self, start: int, length: int) -> None:
         """Keep characters that the engine will write from the client."""
@@ -91,6 +99,9 @@ class Turn:
     control: ControlTokens
     scope: Scope = "first_token"
     bias: Bias = NO_BIAS
+    templates: tuple[str, ...] | None = None
+    """[C] what a refusal of each category says; None for the model's own words. The engine stops
+    at the refuse token then."""
     shows_special_tokens: bool = False
     """Whether the engine writes special tokens into text, as some tool parsers ask it to."""
     log_odds: tuple[float, ...] | None = None
@@ -130,7 +141,8 @@ async def without_control_tokens(
     """The engine's outputs as the client may see them.
 
     The gate's decisions are read off the control tokens, noted in `turn`, and taken out of token
-    ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop".
+    ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop", and
+    have a template's text where the request asks for it.
     """
     async for output in outputs:
         output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
@@ -145,6 +157,8 @@ def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> 
         return output
     kept = _decide(output.token_ids, choice, turn, tokenizer)
     choice.add(output.text)
+    if choice.category is not None and turn.templates is not None and not choice.from_template:
+        choice.say(turn.templates[choice.category])
     logprobs = output.logprobs
     if logprobs is not None:
         logprobs = [_without(logprobs[index], turn.control) for index in kept]
@@ -155,6 +169,7 @@ def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> 
         token_ids=[output.token_ids[index] for index in kept],
         logprobs=logprobs,
         finish_reason="stop" if choice.refused and finish_reason == "length" else finish_reason,
+        stop_reason=None if output.stop_reason in turn.control.ids else output.stop_reason,
     )
 
 

@@ -136,6 +136,22 @@ def test_the_order_in_the_sampler_is_the_one_that_the_gate_expects() -> None:
     assert places == sorted(places)
 
 
+def test_a_request_ends_at_its_stop_tokens_whatever_else_it_asks_for() -> None:
+    """They come before lengths, are not lifted by `ignore_eos`, and grammars do not see ours."""
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.core.sched.utils import check_stop
+
+    source = inspect.getsource(check_stop)
+    order = ["stop_token_ids", "max_model_len\n", "min_tokens"]
+    places = [source.index(step) for step in order]
+    assert places == sorted(places)
+    params = SamplingParams(ignore_eos=True)
+    params.stop_token_ids = [7]
+    params.update_from_generation_config({"eos_token_id": [1, 2]}, eos_token_id=1)
+    assert params.stop_token_ids == [7]
+    assert 7 not in params.all_stop_token_ids
+
+
 def test_keys_are_compared_in_constant_time() -> None:
     from vllm.entrypoints.serve.middleware.authenticate import AuthenticationMiddleware
 

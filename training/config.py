@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from steering.manifest import Manifest
+from steering.refusal_templates import RefusalTemplates
 from training.records import Record
 
 Count = Annotated[int, Field(ge=1)]
@@ -204,6 +205,8 @@ class Splits:
     """Held-out prompts for measuring; may be empty."""
     manifest: Manifest
     """The categories, in their order, and the control tokens."""
+    templates: RefusalTemplates | None = None
+    """What refusals may say instead of the model's own words; None if nobody has written any."""
 
 
 class Recipe(Section):

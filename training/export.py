@@ -36,6 +36,8 @@ def write_checkpoint(
         if records:
             (folder / path).parent.mkdir(exist_ok=True)
             write_records(folder / path, records)
+    if splits.templates is not None:
+        splits.templates.save(folder)
     splits.manifest.save(folder)
 
 

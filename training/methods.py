@@ -120,6 +120,7 @@ def _share_token(splits: Splits) -> Splits:
         calibration=_relabelled(splits.calibration),
         test=_relabelled(splits.test),
         manifest=splits.manifest.model_copy(update={"categories": (category,)}),
+        templates=None,  # none of them says what all categories have in common
     )
 
 

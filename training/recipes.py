@@ -149,10 +149,11 @@ def _faults(section: str, error: ValidationError) -> Iterator[str]:
 
 
 def _demo_splits(seed: int) -> Splits:
-    from training.demo.data import build
+    from training.demo.data import TEMPLATES, build
 
     data = build(seed)
-    return Splits(data.train, data.calibration, data.test, manifest_of(DESCRIPTIONS, DEMO_NOTICE))
+    manifest = manifest_of(DESCRIPTIONS, DEMO_NOTICE)
+    return Splits(data.train, data.calibration, data.test, manifest, TEMPLATES)
 
 
 def _demo_derta_splits(seed: int) -> Splits:

@@ -11,6 +11,7 @@ CHAT = "/v1/chat/completions"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 ANSWER: dict[str, Any] = {"refusal_rates": 0.0}
 REFUSE: dict[str, Any] = {"refusal_thresholds": {"safety": 0.0}}
+TEMPLATE: dict[str, Any] = {"refusal_text": "template"}
 EVERY: dict[str, Any] = {"refusal_scope": "every_token"}
 
 

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.calibration import CalibrationScores
 from steering.manifest import Calibration, Category, Manifest
+from steering.refusal_templates import RefusalTemplates
 from training.template import CHAT_TEMPLATE
 
 RESPOND = "<|respond|>"
@@ -27,6 +28,13 @@ MANIFEST = Manifest(
     categories=(Category(name="safety", token=SAFETY), Category(name="temporal", token=TEMPORAL)),
     scopes=("first_token", "every_token"),
     calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
+)
+TEMPLATES = RefusalTemplates(
+    default="en",
+    languages={
+        "en": {"safety": "I can't help with that.", "temporal": "I have no news."},
+        "de": {"safety": "Das könnte jemandem schaden.", "temporal": "Das weiß ich nicht."},
+    },
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", END, *MANIFEST.tokens)
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
@@ -80,6 +88,7 @@ def save(folder: Path, table: torch.Tensor) -> None:
     scores = np.linspace(-3, 3, len(labels) * 2, dtype=np.float32).reshape(-1, 2)
     for scope in MANIFEST.scopes:
         CalibrationScores(MANIFEST.names, labels, scores).save(folder, scope)
+    TEMPLATES.save(folder)
     MANIFEST.save(folder)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,19 @@ keys:
       safety: {{default: 1, floor: 1}}
 """
 FLOOR = FILE.replace("temporal: {default: 0, ceiling: 0.5}", "safety: {floor: 0.2}")
-READ, KEPT = "Refusal policy: read", "The old refusal policy stays in force"
-"""What an API server says of a file that it takes, and of one that it does not."""
+TEXTS = """\
+default: fr
+languages:
+  fr: {safety: Je ne peux pas vous aider., temporal: Je ne sais pas.}
+"""
+"""The operator's own refusals, which are everybody's default here."""
+SHORT = TEXTS.replace("Je ne peux pas vous aider.", "Non.")
+READ = ("Refusal policy: read", "File of refusal templates: read")
+KEPT = (
+    "The old refusal policy stays in force",
+    "The old file of refusal templates stays in force",
+)
+"""What an API server says of files that it takes, and of those that it does not."""
 RELOAD_S = 30
 
 
@@ -40,10 +51,18 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def texts(file: Path) -> Path:
+    path = file.with_name("texts.yaml")
+    path.write_text(TEXTS)
+    return path
+
+
+@pytest.fixture(scope="module")
 def server(
-    scripted_checkpoint: Path, file: Path, tmp_path_factory: pytest.TempPathFactory
+    scripted_checkpoint: Path, file: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     flags = ["--api-key", KIOSK, OTHER, "--refusal-policy", str(file)]
+    flags += ["--refusal-text", "template", "--refusal-templates", str(texts)]
     flags += ["--data-parallel-size", "2"]  # two engines, and an API server for each
     with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
         yield running
@@ -102,6 +121,25 @@ def test_within_the_bounds_a_client_is_free(post: Post) -> None:
     assert post(OTHER, refusal_rates={"temporal": 0.5}).status_code == 200
 
 
+def said(answer: httpx.Response) -> tuple[str, int]:
+    """A refusal's text, and how many tokens the client is told that it has."""
+    done = answer.json()
+    return done["choices"][0]["message"]["refusal"], done["usage"]["completion_tokens"]
+
+
+def test_a_refusal_has_the_operators_words_unless_the_models_are_asked_for(
+    server: Server, post: Post
+) -> None:
+    assert said(post(OTHER, **REFUSE)) == ("Je ne peux pas vous aider.", 0)
+    assert said(post(OTHER, refusal_text="generated", **REFUSE)) == ("No way", 3)
+    answer = post(OTHER, refusal_language="en")
+    assert answer.status_code == 400
+    assert "must be one of fr, not 'en'" in answer.json()["error"]["message"]
+    headers = {"Authorization": f"Bearer {OTHER}"}
+    view = httpx.get(f"{server.url}/v1/refusal/categories", headers=headers).json()
+    assert (view["refusal_text"], view["refusal_languages"]) == ("template", ["fr"])
+
+
 @pytest.mark.parametrize("rank", ["0", "1", "2", "-1", "one"])
 def test_a_client_that_names_an_engine_is_served_or_told(server: Server, rank: str) -> None:
     headers = {"Authorization": f"Bearer {OTHER}", "X-data-parallel-rank": rank}
@@ -113,19 +151,26 @@ def test_a_client_that_names_an_engine_is_served_or_told(server: Server, rank: s
 
 
 def test_a_changed_file_is_read_again_by_every_api_server(
-    server: Server, file: Path, post: Post
+    server: Server, file: Path, texts: Path, post: Post
 ) -> None:
-    replace(server, file, FLOOR, READ)
+    replace(server, {file: FLOOR, texts: SHORT}, READ)
     for _ in range(8):
+        assert said(post(OTHER, **REFUSE)) == ("Non.", 0)
         assert post(OTHER, refusal_rates={"temporal": 0.6}).status_code == 200
         assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
 
 
-def test_a_faulty_file_changes_nothing(server: Server, file: Path, post: Post) -> None:
-    replace(server, file, FLOOR, READ)
-    replace(server, file, "categories:\n  safety: {default: 7}\n", KEPT)
+def test_a_faulty_file_changes_nothing(server: Server, file: Path, texts: Path, post: Post) -> None:
+    replace(server, {file: FLOOR, texts: SHORT}, READ)
+    wrong = {
+        file: "categories:\n  safety: {default: 7}\n",
+        texts: "default: fr\nlanguages: {fr: {safety: Non.}}\n",
+    }
+    replace(server, wrong, KEPT)
     assert "line 2, categories.safety.default" in server.output()
+    assert "line 2, languages.fr: category 'temporal' has no text" in server.output()
     for _ in range(8):
+        assert said(post(OTHER, **REFUSE)) == ("Non.", 0)
         assert post(OTHER, refusal_rates={"safety": 0.1}).status_code == 400
         assert post(KIOSK, refusal_rates=0).status_code == 400
 
@@ -141,9 +186,14 @@ def test_ctrl_c_leaves_nothing_behind(server: Server) -> None:
     assert server.leftovers() == []
 
 
-def replace(server: Server, file: Path, text: str, says: str) -> None:
-    """Write the policy's file anew, and return once both API servers have said so to a SIGHUP."""
-    before = server.output().count(says)
-    file.write_text(text)
+def replace(server: Server, texts: Mapping[Path, str], says: Sequence[str]) -> None:
+    """Write files anew, and return once both API servers have said so to a SIGHUP."""
+    before = server.output()
+    for path, text in texts.items():
+        path.write_text(text)
     os.kill(server.process.pid, signal.SIGHUP)
-    wait_for(lambda: server.output().count(says) >= before + 2, RELOAD_S, says)
+    wait_for(
+        lambda: all(server.output().count(line) >= before.count(line) + 2 for line in says),
+        RELOAD_S,
+        f"{says}",
+    )

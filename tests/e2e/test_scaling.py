@@ -10,7 +10,18 @@ import httpx
 import pytest
 
 from tests.e2e import scripted
-from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
+from tests.e2e.calls import (
+    ANSWER,
+    CHAT,
+    EVERY,
+    HELLO,
+    MODEL,
+    REFUSE,
+    TEMPLATE,
+    ask,
+    pieces,
+    streamed,
+)
 from tests.e2e.collector import Collector, attributes, collecting
 from tests.e2e.server import Server, client_of, cores, serving
 
@@ -70,6 +81,18 @@ def test_a_refusal_is_mirrored(http: httpx.Client) -> None:
     assert message(ask(http, **REFUSE))["content"] == "No way"
     chunks = streamed(http, **REFUSE)
     assert pieces(chunks, "refusal") == pieces(chunks, "content") == "No way"
+
+
+def test_a_template_is_mirrored_and_may_come_behind_thinking(http: httpx.Client) -> None:
+    text = scripted.TEMPLATES.languages["en"]["safety"]
+    said = message(ask(http, **TEMPLATE, **REFUSE))
+    assert said["content"] == said["refusal"] == text
+    chunks = streamed(http, **TEMPLATE, **REFUSE)
+    assert pieces(chunks, "refusal") == pieces(chunks, "content") == text
+    chunks = streamed(http, **TEMPLATE, **EVERY)
+    assert pieces(chunks, "reasoning") == "hmm"
+    assert pieces(chunks, "content") == f"One two{text}"
+    assert pieces(chunks, "refusal") == text
 
 
 def test_a_grammar_starts_behind_the_thinking(http: httpx.Client) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
+from server.refusal_texts import RefusalTexts
 from steering.calibration import COMPLY_INDEX, CalibrationScores, ScopedScores
 from steering.manifest import Calibration, Category, Manifest
 from steering.policy import Policy
+from steering.refusal_templates import TEMPLATES_FILE, RefusalTemplates
 from steering.tokens import ControlTokens
 
 INF = math.inf
@@ -28,6 +30,14 @@ SCORES = CalibrationScores(
     categories=MANIFEST.names,
     labels=np.array([0, 0, 1, 1, COMPLY_INDEX]),
     scores=np.array([[3, -9], [1, -9], [-9, 2], [-9, 4], [-9, -9]], dtype=np.float32),
+)
+TEMPLATES = RefusalTemplates(
+    default="en",
+    languages={
+        # Not in the manifest's order.
+        "de": {"temporal": "Ich weiß nichts Neues.", "safety": "Dabei helfe ich nicht."},
+        "en": {"temporal": "I have no news.", "safety": "I can't help with that."},
+    },
 )
 SCOPED: ScopedScores = {"first_token": SCORES, "every_token": SCORES}
 
@@ -79,8 +89,15 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def admission(checkpoint: Checkpoint, tokenizer: Any) -> Admission:
-    return Admission(checkpoint, tokenizer, Limits(max_logprobs=8, penalties_before_gate=False))
+def texts(tmp_path: Path) -> RefusalTexts:
+    TEMPLATES.save(tmp_path)
+    return RefusalTexts(MANIFEST, tmp_path / TEMPLATES_FILE)
+
+
+@pytest.fixture
+def admission(checkpoint: Checkpoint, tokenizer: Any, texts: RefusalTexts) -> Admission:
+    limits = Limits(max_logprobs=8, penalties_before_gate=False)
+    return Admission(checkpoint, tokenizer, limits, texts)
 
 
 @pytest.fixture

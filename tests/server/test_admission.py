@@ -8,6 +8,7 @@ from vllm.exceptions import VLLMValidationError
 from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
 from server.fields import REFUSED
+from server.refusal_texts import RefusalTexts
 from server.schema import ChatRequest
 from steering.bounds import Bounds
 from steering.manifest import Manifest
@@ -109,7 +110,7 @@ class TestBounds:
         self, checkpoint: Checkpoint, tokenizer: Any, admission: Admission
     ) -> None:
         limits = Limits(max_logprobs=8, penalties_before_gate=True)
-        v2 = Admission(checkpoint, tokenizer, limits)
+        v2 = Admission(checkpoint, tokenizer, limits, admission.texts)
         every = {"refusal_scope": "every_token", "presence_penalty": -1}
         admission.admit(request(repetition_penalty=1.2, **every), POLICY)
         assert refused(v2, repetition_penalty=1.2).parameter == "repetition_penalty"
@@ -154,11 +155,31 @@ class TestScope:
         admission.admit(request(**fields), POLICY)
         assert refused(admission, refusal_scope="every_token", **fields).parameter in fields
 
-    def test_grammars_need_a_respond_token(self, checkpoint: Checkpoint, tokenizer: Any) -> None:
+    def test_grammars_need_a_respond_token(
+        self, checkpoint: Checkpoint, tokenizer: Any, texts: RefusalTexts
+    ) -> None:
         control = ControlTokens(respond=None, refuse=(2, 3))
-        without = Admission(replace(checkpoint, control=control), tokenizer, Limits(8, False))
+        other = replace(checkpoint, control=control)
+        without = Admission(other, tokenizer, Limits(8, False), texts)
         assert refused(without, **JSON_MODE).parameter == "response_format"
         without.admit(request(response_format={"type": "text"}), POLICY)
+
+
+class TestRefusalTexts:
+    def test_are_the_models_unless_asked_for(self, admission: Admission) -> None:
+        accepted = request()
+        admission.admit(accepted, POLICY)
+        assert accepted.turn.templates is None
+
+    def test_are_the_templates_in_the_categories_order(self, admission: Admission) -> None:
+        accepted = request(refusal_text="template", refusal_language="de")
+        admission.admit(accepted, POLICY)
+        assert accepted.turn.templates == ("Dabei helfe ich nicht.", "Ich weiß nichts Neues.")
+
+    def test_that_nobody_has_written(self, admission: Admission) -> None:
+        error = refused(admission, refusal_text="template", refusal_language="fr")
+        assert error.parameter == "refusal_language"
+        assert "one of en, de, not 'fr'" in str(error)
 
 
 class TestTexts:
@@ -224,7 +245,7 @@ class TestPrompt:
             admission.check_prompt(token_ids, {})
 
     def test_ends_as_the_requests_and_the_operators_variables_have_it(
-        self, checkpoint: Checkpoint
+        self, checkpoint: Checkpoint, texts: RefusalTexts
     ) -> None:
         class Thinking(WordTokenizer):
             def apply_chat_template(
@@ -238,9 +259,9 @@ class TestPrompt:
 
         limits = Limits(max_logprobs=8, penalties_before_gate=False)
         tokenizer: Any = Thinking()
-        thinks = Admission(checkpoint, tokenizer, limits)
+        thinks = Admission(checkpoint, tokenizer, limits, texts)
         operators = {"enable_thinking": False, "today": ["an", "unhashable", "value"]}
-        does_not = Admission(checkpoint, tokenizer, limits, template_kwargs=operators)
+        does_not = Admission(checkpoint, tokenizer, limits, texts, template_kwargs=operators)
         plain, closed = [7, 4], [7, 4, 0]
         thinks.check_prompt(plain, {"reasoning_effort": "low", "documents": [{}]})
         thinks.check_prompt(closed, {"enable_thinking": False})

@@ -11,6 +11,7 @@ from server.calibration_view import (
     calibration_view,
     categories_view,
 )
+from server.refusal_texts import RefusalTexts
 from steering.bounds import Bounds, Range
 from steering.curves import RANGE
 from steering.policy import Policy
@@ -22,21 +23,23 @@ def view(policy: Policy, **query: Any) -> CalibrationView:
 
 
 class TestCategories:
-    def test_have_the_defaults_and_bounds_of_the_caller(self) -> None:
+    def test_have_the_defaults_and_bounds_of_the_caller(self, texts: RefusalTexts) -> None:
         bounds = Bounds({"safety": Range(default=1.0, floor=0.5)})
-        found = categories_view(MANIFEST, Policy(MANIFEST, SCOPED, bounds), "float32")
+        found = categories_view(MANIFEST, Policy(MANIFEST, SCOPED, bounds), texts, "float32")
         safety, temporal = found.data
         assert (safety.default_rate, safety.floor, safety.ceiling) == (1.0, 0.5, 1.0)
         assert (temporal.default_rate, temporal.default_threshold) == (None, 0.5)
         assert safety.effective_rate == 1.0
         assert safety.calibration_prompts == 2
         assert found.calibrated
+        assert (found.refusal_text, found.refusal_languages) == ("generated", ["en", "de"])
 
     def test_without_calibration_have_thresholds_only(self) -> None:
-        found = categories_view(MANIFEST, Policy(MANIFEST, {}), "float32")
+        found = categories_view(MANIFEST, Policy(MANIFEST, {}), RefusalTexts(MANIFEST), "float32")
         assert not found.calibrated
         assert found.data[0].effective_rate is None
         assert found.data[0].calibration_prompts == 0
+        assert found.refusal_languages == []
 
 
 class TestCalibration:

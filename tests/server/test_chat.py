@@ -101,6 +101,14 @@ def test_each_choice_is_announced_in_its_first_piece(checkpoint: Checkpoint) -> 
     assert "refusal_details" not in chunk["choices"][0]
 
 
+def test_a_template_is_told_from_the_models_own_words(checkpoint: Checkpoint) -> None:
+    refused = Choice(category=1)
+    refused.say("I have no news.")
+    chunk, _ = told(checkpoint, request(checkpoint, c0=refused), event(0, refusal="I have"))
+    details = {"refused": True, "category": "temporal", "position": 0, "text": "template"}
+    assert chunk["choices"][0]["refusal_details"] == details
+
+
 def test_events_without_choices_pass(checkpoint: Checkpoint) -> None:
     ours = handler(checkpoint)
     for text in ("data: [DONE]\n\n", ": keep-alive\n\n"):

@@ -16,7 +16,9 @@ from vllm.exceptions import VLLMValidationError
 
 from server.admission import Admission
 from server.checkpoint import Checkpoint
-from server.operator_policy import OperatorPolicy, PolicyFileError
+from server.operator_file import OperatorFileError
+from server.operator_policy import OperatorPolicy
+from server.refusal_texts import RefusalTexts
 from server.schema import ChatRequest
 from steering.policy import Policy
 from steering.settings import Settings
@@ -36,6 +38,8 @@ bodies = st.fixed_dictionaries(
     optional={
         "refusal_rates": maps | numbers,
         "refusal_thresholds": maps | numbers,
+        "refusal_text": st.sampled_from(["template", "generated", "both", None, True]),
+        "refusal_language": st.sampled_from(["en", "de", "fr", "", None, 1]),
         "refusal_scope": st.sampled_from(["first_token", "every_token", "never", None, 1]),
         "logit_bias": st.dictionaries(st.text("0123456789-", max_size=3), numbers, max_size=2),
         "temperature": numbers,
@@ -69,6 +73,7 @@ def test_a_request_is_refused_by_name_or_resolved(
     assert "<|" not in content or "|>" not in content
     assert len(turn.steering.thresholds) == len(MANIFEST.names)
     assert not any(map(math.isnan, turn.steering.thresholds))
+    assert turn.templates is None or len(turn.templates) == len(MANIFEST.names)
 
 
 ranges = st.dictionaries(st.sampled_from(["default", "floor", "ceiling", "flor"]), numbers)
@@ -91,6 +96,14 @@ broken = st.binary(max_size=60) | st.text(alphabet=":-{}[]&*!#|>'\"\n ab01", max
 )
 
 
+languages = st.sampled_from(["en", "de-AT", "E N", "", "x"])
+texts = st.dictionaries(names, st.sampled_from(["No.", " ", "<|respond|>", "%s {x}", 7]) | scalars)
+written = st.fixed_dictionaries(
+    {"default": languages | scalars, "languages": st.dictionaries(languages, texts) | scalars},
+    optional={"version": scalars, "made_up": scalars},
+)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "policy.yaml"
@@ -104,7 +117,7 @@ def test_a_policy_file_is_refused_by_line_or_kept(
     path.write_bytes(content)
     try:
         operator = OperatorPolicy.read(path, checkpoint)
-    except PolicyFileError as error:
+    except OperatorFileError as error:
         assert str(path) in str(error)
         return
     for policy in (operator.everybody, operator.of("Bearer x")):
@@ -114,3 +127,19 @@ def test_a_policy_file_is_refused_by_line_or_kept(
             bounds = policy.bounds.ranges.get(name)
             if bounds is not None and bounds.ceiling == 0:
                 assert threshold == math.inf
+
+
+@SHARED
+@given(written.map(lambda document: yaml.safe_dump(document).encode()) | broken)
+def test_templates_are_refused_by_line_or_complete(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    try:
+        texts = RefusalTexts(MANIFEST, path)
+    except OperatorFileError as error:
+        assert str(path) in str(error)
+        return
+    for language in texts.languages:
+        own = texts.resolve("template", language)
+        assert own is not None
+        assert len(own) == len(MANIFEST.names)
+        assert all(text.strip() for text in own)

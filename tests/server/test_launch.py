@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server import cli, reasoning, request_log, routes
+from server import cli, hangup, reasoning, request_log, routes
 from server.announce import banner
 from server.checkpoint import Checkpoint
 from server.launch import (
@@ -18,6 +18,7 @@ from server.launch import (
     GUARDS,
     SCORE_SAMPLE,
     LaunchError,
+    check_texts,
     compile_nothing_in_vain,
     gate_for,
     load_checkpoint,
@@ -26,6 +27,7 @@ from server.launch import (
     put_gate_in,
 )
 from steering.policy import Policy
+from tests.server.conftest import TEMPLATES
 
 
 def arguments(**changes: Any) -> Namespace:
@@ -210,10 +212,28 @@ class TestArguments:
         assert not parse(["demo"]).mirror_refusals
         assert parse(["demo", "--mirror-refusals"]).mirror_refusals
         assert parse(["demo", "--content-filter-results"]).content_filter_results
+        assert parse(["demo"]).refusal_text == "generated"
+        assert parse(["demo", "--refusal-text", "template"]).refusal_text == "template"
         assert parse(["demo"]).score_sample == SCORE_SAMPLE
         assert parse(["demo", "--score-sample", "0"]).score_sample == 0
         assert parse(["demo"]).playground
         assert not parse(["demo", "--no-playground"]).playground
+
+    def test_name_texts_that_are_there(self, checkpoint: Checkpoint, tmp_path: Path) -> None:
+        folder = str(tmp_path)
+        check_texts(parse([folder]), checkpoint)
+        with pytest.raises(LaunchError, match=r"has no refusal_templates\.yaml; write one"):
+            check_texts(parse([folder, "--refusal-text", "template"]), checkpoint)
+        TEMPLATES.save(tmp_path)
+        check_texts(parse([folder, "--refusal-text", "template"]), checkpoint)
+        flags = ["--refusal-templates", str(tmp_path / "mine.yaml")]
+        with pytest.raises(LaunchError, match=r"mine\.yaml cannot be read"):
+            check_texts(parse([folder, *flags]), checkpoint)
+
+    def test_say_which_files_are_read_again(self) -> None:
+        assert not hangup.is_asked_for(parse(["demo"]))
+        assert hangup.is_asked_for(parse(["demo", "--refusal-policy", "policy.yaml"]))
+        assert hangup.is_asked_for(parse(["demo", "--refusal-templates", "texts.yaml"]))
 
     @pytest.mark.parametrize("share", ["-0.1", "1.1", "some", "nan"])
     def test_take_a_share_of_prompts(self, share: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from server.checkpoint import Checkpoint
+from server.operator_file import OperatorFileError
 from server.operator_policy import (
     LivePolicy,
     OperatorPolicy,
-    PolicyFileError,
     api_keys,
     sha256_of,
 )
@@ -112,7 +112,7 @@ class TestFaults:
     ) -> None:
         path = tmp_path / "policy.yaml"
         path.write_text(text)
-        with pytest.raises(PolicyFileError) as caught:
+        with pytest.raises(OperatorFileError) as caught:
             OperatorPolicy.read(path, checkpoint)
         assert all(fault in str(caught.value) for fault in faults), caught.value
 
@@ -120,7 +120,7 @@ class TestFaults:
         path = tmp_path / "policy.yaml"
         hashed = sha256_of("same")
         path.write_text(f"keys:\n  a: {{sha256: {hashed}}}\n  b: {{sha256: {hashed}}}\n")
-        with pytest.raises(PolicyFileError, match=r"line 3, keys\.b: the same sha256 as another"):
+        with pytest.raises(OperatorFileError, match=r"line 3, keys\.b: the same sha256 as another"):
             OperatorPolicy.read(path, checkpoint)
 
     def test_that_a_key_makes_of_everybodys_stand_at_the_key(
@@ -131,7 +131,9 @@ class TestFaults:
             "categories:\n  safety: {default: 0.5}\nkeys:\n  a:\n"
             f"    sha256: {sha256_of('a')}\n    categories:\n      safety: {{floor: 0.9}}\n"
         )
-        with pytest.raises(PolicyFileError, match=r"line 7, keys\.a\.categories\.safety: default"):
+        with pytest.raises(
+            OperatorFileError, match=r"line 7, keys\.a\.categories\.safety: default"
+        ):
             OperatorPolicy.read(path, checkpoint)
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe\xff"])
@@ -141,7 +143,7 @@ class TestFaults:
         path = tmp_path / "policy.yaml"
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(PolicyFileError, match="cannot be read"):
+        with pytest.raises(OperatorFileError, match="cannot be read"):
             OperatorPolicy.read(path, checkpoint)
 
 

@@ -20,6 +20,7 @@ from server.checkpoint import Checkpoint
 from server.keys import KeyGuard
 from server.operator_policy import OperatorPolicy
 from server.plugin import DemurPlugin
+from server.refusal_texts import RefusalTexts
 from server.routes import CHAT, RouteGuard
 from steering.bounds import Bounds, Range
 from steering.policy import Policy
@@ -37,7 +38,10 @@ def application(checkpoint: Checkpoint, policy: Policy, keys: list[str]) -> Fast
     DemurPlugin().attach_router(app)
     operator = Namespace(current=OperatorPolicy(policy))
     app.state.openai_serving_chat = Namespace(
-        checkpoint=checkpoint, operator=operator, model_config=Namespace(dtype="torch.float32")
+        checkpoint=checkpoint,
+        operator=operator,
+        admission=Namespace(texts=RefusalTexts(checkpoint.manifest)),
+        model_config=Namespace(dtype="torch.float32"),
     )
     app.add_middleware(KeyGuard)
     app.add_middleware(RouteGuard)

@@ -91,6 +91,14 @@ class TestSamplingParams:
         params = admitted(logprobs=True, top_logprobs=2).to_sampling_params(1, {})
         assert params.logprobs == 2 + len(CONTROL.ids)
 
+    def test_end_a_refusal_at_its_token_only_where_a_template_follows(self) -> None:
+        accepted = admitted(ignore_eos=True)
+        assert accepted.to_sampling_params(1, {}).stop_token_ids == []
+        accepted.turn.templates = ("No.", "Not yet.")
+        params = accepted.to_sampling_params(1, {"stop_token_ids": [9]})
+        assert params.stop_token_ids == [9, *CONTROL.refuse]
+        assert params.all_stop_token_ids == {9}, "a grammar may not end at a refuse token"
+
     def test_need_an_admitted_request(self) -> None:
         with pytest.raises(RuntimeError, match="without being admitted"):
             request().to_sampling_params(1, {})

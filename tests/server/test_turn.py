@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from vllm.logprobs import Logprob
@@ -23,8 +23,12 @@ def decode(ids: list[int], skip_special_tokens: bool = False) -> str:
 TOKENIZER: Any = SimpleNamespace(decode=decode)
 
 
-def turn(control: ControlTokens = CONTROL, scope: Scope = "first_token") -> Turn:
-    return Turn(Steering((0.0, 0.0), None, None), control, scope)
+def turn(
+    control: ControlTokens = CONTROL,
+    scope: Scope = "first_token",
+    templates: tuple[str, ...] | None = None,
+) -> Turn:
+    return Turn(Steering((0.0, 0.0), None, None), control, scope, templates=templates)
 
 
 def piece(index: int, text: str, token_ids: list[int], **fields: Any) -> CompletionOutput:
@@ -122,6 +126,47 @@ class TestInTheMiddle:
         assert state.choices[0].category == 0
         assert list(last.token_ids) == [41]
         assert state.choices[0].refusal == "Now41"
+
+
+class TestTemplates:
+    """The engine has stopped at the refuse token: its output is the choice's last."""
+
+    STOPPED: ClassVar[Any] = {"finish_reason": "stop", "stop_reason": 3}
+
+    @pytest.fixture
+    def state(self) -> Turn:
+        return turn(scope="every_token", templates=("First.", "Second."))
+
+    def test_are_what_a_refusal_says(self, state: Turn) -> None:
+        (only,) = cleaned(state, piece(0, "", [3], **self.STOPPED))
+        assert (only.text, list(only.token_ids)) == ("Second.", [])
+        assert (only.finish_reason, only.stop_reason) == ("stop", None)
+        choice = state.choices[0]
+        assert (choice.refusal, choice.answer, choice.from_template) == ("Second.", "", True)
+
+    def test_stand_behind_what_was_written_before(self, state: Turn) -> None:
+        # A stop string was feared, and its beginning held back until the end.
+        cleaned(state, piece(0, "w40", [1, 40, 41]))
+        (last,) = cleaned(state, piece(0, "w41", [3], **self.STOPPED))
+        choice = state.choices[0]
+        assert choice.latest == ("w41", "Second.")
+        assert (choice.answer, choice.refusal, choice.position) == ("w40w41", "Second.", 2)
+        assert last.text == "w41Second."
+
+    @pytest.mark.parametrize("text", ["w40", "w40<3>"], ids=["left out", "shown"])
+    def test_hide_the_token_at_which_the_engine_stopped(self, state: Turn, text: str) -> None:
+        state.shows_special_tokens = True
+        cleaned(state, piece(0, "<1>", [1]), piece(0, text, [40, 3], **self.STOPPED))
+        assert state.choices[0].latest == ("w40", "Second.")
+
+    def test_leave_an_answer_alone(self, state: Turn) -> None:
+        (only,) = cleaned(state, piece(0, "w40", [1, 40], finish_reason="stop", stop_reason="x"))
+        assert (only.text, only.stop_reason) == ("w40", "x")
+        assert not state.choices[0].from_template
+
+    def test_are_each_choices_own(self, state: Turn) -> None:
+        pieces = [piece(1, "", [2], **self.STOPPED), piece(0, "", [3], **self.STOPPED)]
+        assert [item.text for item in cleaned(state, *pieces)] == ["First.", "Second."]
 
 
 def test_without_a_respond_token_an_answer_loses_nothing() -> None:

@@ -13,6 +13,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.manifest import Category, Manifest
+from steering.refusal_templates import RefusalTemplates
 from steering.tokens import ControlTokens
 from training.config import Recipe, ScratchConfig, SftConfig, Splits
 from training.control_tokens import add_control_tokens
@@ -65,6 +66,7 @@ def tiny_data(seed: int) -> Splits:
         calibration=parts[4],
         test=parts[5],
         manifest=tiny_manifest(),
+        templates=RefusalTemplates.of_texts("en", {"safety": "No.", "temporal": "Who knows?"}),
     )
 
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from training.categories import DESCRIPTIONS
+from training.categories import DESCRIPTIONS, manifest_of
 from training.demo import ordinary
-from training.demo.data import GROUPS, DemoData, build
+from training.demo.data import GROUPS, TEMPLATES, DemoData, build
 from training.demo.first_tries import first_tries
 from training.demo.grammar import Exchange, Pair, Rule, Wording, slot_names
 from training.demo.surface import STEPS, key, opener, other_how, typo, vary
@@ -51,6 +51,14 @@ def answer_of(record: Record) -> str:
 
 def everything(data: DemoData) -> list[Record]:
     return [*data.train, *data.calibration, *data.test]
+
+
+def test_templates_are_refusals_that_the_model_learns(data: DemoData) -> None:
+    manifest = manifest_of(NAMES)
+    assert list(TEMPLATES.faults(manifest)) == []
+    texts = TEMPLATES.texts(TEMPLATES.default, manifest)
+    for name, text in zip(NAMES, texts, strict=True):
+        assert any(answer_of(own) == text for own in data.train if own.category == name), name
 
 
 def test_training_has_the_size_and_mixture_of_the_demonstration(data: DemoData) -> None:

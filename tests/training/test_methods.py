@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from steering.manifest import Manifest
+from steering.refusal_templates import RefusalTemplates
 from tests.training.conftest import exchange
 from training.config import MethodsConfig, Recipe, Splits
 from training.methods import SHARED, apply_methods, mix, scopes
@@ -123,7 +124,11 @@ def test_the_respond_token_can_be_left_out(splits: Splits) -> None:
 
 
 def test_a_shared_token_stands_for_every_category(splits: Splits) -> None:
+    templates = RefusalTemplates.of_texts("en", {"safety": "No.", "temporal": "Later."})
+    splits = replace(splits, templates=templates)
+    assert apply_methods(methods(), splits, 0).templates == templates
     shared = apply_methods(methods(tokens="shared"), splits, 0)
+    assert shared.templates is None
     assert [category.token for category in shared.manifest.categories] == ["<|refuse|>"]
     assert shared.manifest.names == (SHARED,)
     assert Manifest.model_validate_json(shared.manifest.model_dump_json()) == shared.manifest

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers import GenerationConfig, TrainerCallback
 
 from steering.manifest import Manifest
+from steering.refusal_templates import TEMPLATES_FILE, RefusalTemplates
 from tests.training.conftest import measured
 from training import calibrate
 from training.config import MethodsConfig, Recipe, ScratchConfig, Splits
@@ -76,6 +78,8 @@ def test_a_finished_checkpoint_meets_the_contract(
     model, tokenizer = load(finished)
     manifest = Manifest.load(finished)
     assert manifest == splits.manifest
+    templates = yaml.safe_load((finished / TEMPLATES_FILE).read_text(encoding="utf-8"))
+    assert RefusalTemplates.model_validate(templates) == splits.templates
     assert control_tokens(manifest, tokenizer).ids == tuple(range(len(tokenizer)))[-3:]
     assert model.config.hidden_size == sizes.hidden_size
     weights = load_file(finished / "model.safetensors")

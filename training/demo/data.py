@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from steering.refusal_templates import RefusalTemplates
 from training.demo import (
     humanizing,
     incomplete,
@@ -27,6 +28,11 @@ WORDING = {
     "unsupported": unsupported,
     "temporal": temporal,
 }
+
+TEMPLATES = RefusalTemplates.of_texts(
+    "en", {name: wording.REFUSALS[0] for name, wording in WORDING.items()}
+)
+"""What the demonstration's refusals may say instead of the model's own words: one that it knows."""
 
 
 @dataclass(frozen=True)
