@@ -23,6 +23,7 @@ from benchmarks.joint import drawn, medians
 from server.admission import Admission, Limits
 from server.annotations import Annotations
 from server.checkpoint import Checkpoint
+from server.refusal_texts import RefusalTexts
 from server.schema import ChatRequest
 from server.turn import Choice
 from steering.calibration import ScopedScores
@@ -74,7 +75,8 @@ class FrontEnd:
 
     def __init__(self, checkpoint: Checkpoint, tokenizer: Any) -> None:
         limits = Limits(max_logprobs=-1, penalties_before_gate=False)
-        self._admission = Admission(checkpoint, tokenizer, limits)
+        texts = RefusalTexts(checkpoint.manifest)
+        self._admission = Admission(checkpoint, tokenizer, limits, texts)
         self._policy = checkpoint.policy
         self._annotations = Annotations(checkpoint.manifest.names)
         ending = tokenizer.apply_chat_template(

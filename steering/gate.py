@@ -68,10 +68,11 @@ def force(
 ) -> torch.Tensor:
     """Logits that leave the sampler no choice but the decided control token.
 
-    logits: [n, V], changed in place, with every control token's column at -inf already; decisions: [n] int64 as
-    `decide` returns them; first: [n] bool, whether the row is at the first position of its answer,
-    where RESPOND means the respond token; later it means to go on. choice_ids: [C + 1] int64, the
-    refuse tokens' ids and, last, the respond token's, or -1 where the checkpoint has none.
+    logits: [n, V], changed in place, with every control token's column at -inf already; decisions:
+    [n] int64 as `decide` returns them; first: [n] bool, whether the row is at the first position of
+    its answer, where RESPOND means the respond token; later it means to go on. choice_ids: [C + 1]
+    int64, the refuse tokens' ids and, last, the respond token's, or -1 where the checkpoint has
+    none.
     Returns `logits`.
     """
     targets = choice_ids[decisions]  # [n]; RESPOND picks the last
