@@ -33,7 +33,7 @@ def test_tables_of_ratios_and_medians(tmp_path: Path) -> None:
     at = lines.index("## Ratios: time to the first token, ms")
     assert lines[at + 2 : at + 8] == [
         "| | 1 at once | natural |".replace("| |", "|  |"),
-        "|---|---|---|",
+        "| --- | --- | --- |",
         "| a2 / a | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |",
         "| b / a | 2.000 (2.000 to 2.000) | 2.000 (2.000 to 2.000) |",
         "| c / b | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |",
