@@ -1,6 +1,6 @@
 """What was measured, as it is kept on disk: JSON lines, one for each server put under load.
 
-A run that is cut off keeps the lines that it wrote; the next one goes on behind them.
+A run that is cut off keeps the lines that it wrote whole; the next one goes on behind them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -122,8 +122,10 @@ class Journal:
         self._path = folder / FILE
         self.lines: list[Line] = []
         if self._path.is_file():
-            texts = self._path.read_text(encoding="utf-8").splitlines()
-            self.lines = [_LINE.validate_json(text) for text in texts]
+            whole, _, cut_off = self._path.read_text(encoding="utf-8").rpartition("\n")
+            self.lines = [_LINE.validate_json(text) for text in whole.splitlines()]
+            if cut_off:
+                self._path.write_text(whole + "\n" if whole else "", encoding="utf-8")
 
     def add(self, line: Line) -> None:
         """Append a line, and have it on disk."""

@@ -69,6 +69,16 @@ class TestJournal:
         assert again.first(Saturation) == Saturation(requests_per_s=3.5)
         assert again.first(Run) is not None
 
+    @pytest.mark.parametrize("whole", [0, 1])
+    def test_a_line_that_was_cut_off_is_left_out(self, tmp_path: Path, whole: int) -> None:
+        line = Saturation(requests_per_s=3.5)
+        text = line.model_dump_json()
+        (tmp_path / FILE).write_text(f"{text}\n" * whole + text[:9])
+        journal = Journal(tmp_path)
+        assert journal.lines == [line] * whole
+        journal.add(line)
+        assert Journal(tmp_path).lines == [line] * (whole + 1)
+
     def test_a_new_folder_holds_nothing(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "new")
         assert (journal.runs(), journal.first(Saturation)) == ([], None)
