@@ -59,7 +59,8 @@ def stability_index(reference: npt.ArrayLike, live: npt.ArrayLike, bins: int = B
     inner = np.linspace(0, 1, bins + 1)[1:-1]
     edges = np.unique(np.quantile(reference, inner, method="lower"))
     p, q = (_smoothed(scores, edges) for scores in (reference, live))
-    return float(((q - p) * np.log(q / p)).sum())
+    # Kullback and Leibler's divergences, of each from the other.
+    return float(stats.entropy(p, q) + stats.entropy(q, p))
 
 
 def chance_limit(reference: int, live: int, bins: int = BINS) -> float:

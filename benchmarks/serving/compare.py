@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,11 @@ METRICS: Mapping[str, str] = {
 """Figures that are compared, and what they are."""
 GOOD = 0.98
 """A ratio of throughputs that is no worse than this is no cost that a user notices."""
+
+NOISY = 0.05
+"""From one end of an interval to its middle, in logarithms, beyond which it shows no equality."""
+Verdict = Literal["no cost", "a cost", "too noisy to tell"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,22 @@ def shows_no_cost(found: Estimate, floor: Estimate | None) -> bool:
     if found.holds(1.0) or found.value > GOOD:
         return True
     return floor is not None and abs(math.log(found.value)) <= _width(floor)
+
+
+def verdict(found: Estimate, floor: Estimate | None) -> Verdict:
+    """What a ratio of what should be high says, with stock against stock as its noise floor.
+
+    A wide interval contains 1 whatever the truth is: then nothing can be told.
+    """
+    if not shows_no_cost(found, floor):
+        return "a cost"
+    noise = max(_spread(found), 0.0 if floor is None else _width(floor))
+    return "too noisy to tell" if noise > NOISY else "no cost"
+
+
+def _spread(found: Estimate) -> float:
+    ends = (found.low or found.value, found.high or found.value)
+    return max(abs(math.log(end / found.value)) for end in ends)
 
 
 def _width(floor: Estimate) -> float:

@@ -54,7 +54,7 @@ def describe() -> str:
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     models = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
     name = models[0] if models else platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def versions() -> dict[str, str]:

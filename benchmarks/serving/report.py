@@ -10,12 +10,14 @@ from benchmarks.serving.arms import ARMS, PAIRS
 from benchmarks.serving.cells import NATURAL
 from benchmarks.serving.compare import (
     METRICS,
+    VERDICTS,
     Estimate,
+    Verdict,
     cells_of,
     figures,
     later,
     ratio,
-    shows_no_cost,
+    verdict,
 )
 from benchmarks.serving.results import Journal, Many, Run, Saturation, Setup
 from training.evaluation.report import markdown_table
@@ -85,17 +87,16 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
     yield ""
     for arm, base in (pair for pair in FREE if pair in _pairs(runs)):
         for metric in ("throughput", "tpot"):
-            free: list[str] = []
-            dear: list[str] = []
+            by_verdict: dict[Verdict, list[str]] = {each: [] for each in VERDICTS}
             for cell in cells_of(runs):
                 # Of time per token, what it is without the arm over what it is with it.
                 above, below = (arm, base) if metric == "throughput" else (base, arm)
                 found = _ratio(runs, metric, cell, above, below)
                 floor = _ratio(runs, metric, cell, *PAIRS[0])
                 if found is not None:
-                    (free if shows_no_cost(found, floor) else dear).append(cell)
-            costs = f"; a cost at {', '.join(dear)}" if dear else ""
-            yield f"- {arm} against {base}, {metric}: no cost at {', '.join(free) or 'none'}{costs}"
+                    by_verdict[verdict(found, floor)].append(cell)
+            said = (f"{each} at {', '.join(cells)}" for each, cells in by_verdict.items() if cells)
+            yield f"- {arm} against {base}, {metric}: {'; '.join(said)}"
 
 
 def _of_pairs(

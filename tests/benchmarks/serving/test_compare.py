@@ -12,6 +12,7 @@ from benchmarks.serving.compare import (
     pairs,
     ratio,
     shows_no_cost,
+    verdict,
 )
 from tests.benchmarks.serving.made import requests, run
 
@@ -92,6 +93,20 @@ class TestNoCost:
         found = Estimate(0.97, 0.96, 0.99, 5)
         assert shows_no_cost(found, Estimate(1.01, 0.99, 1 / 0.97, 5))
         assert not shows_no_cost(found, Estimate(1.0, 0.98, 1.02, 5))
+
+
+@pytest.mark.parametrize(
+    ("found", "floor", "expected"),
+    [
+        (Estimate(1.0, 0.99, 1.01, 5), Estimate(1.0, 0.98, 1.02, 5), "no cost"),
+        (Estimate(0.9, 0.89, 0.92, 5), Estimate(1.0, 0.98, 1.02, 5), "a cost"),
+        (Estimate(1.0, 0.5, 2.0, 5), Estimate(1.0, 0.98, 1.02, 5), "too noisy to tell"),
+        (Estimate(0.7, 0.69, 0.71, 5), Estimate(0.7, 0.5, 0.9, 5), "too noisy to tell"),
+        (Estimate(0.3, 0.29, 0.31, 5), Estimate(0.9, 0.7, 1.1, 5), "a cost"),
+    ],
+)
+def test_noise_is_no_proof(found: Estimate, floor: Estimate, expected: str) -> None:
+    assert verdict(found, floor) == expected
 
 
 def test_an_estimate_is_shown_with_its_interval() -> None:
