@@ -36,6 +36,7 @@ def timed(step: Step, logits: torch.Tensor, repeats: int) -> tuple[float, float]
     for _ in range(repeats + 1):
         logits.copy_(fresh)
         found.append((measured(lambda: read(logits)), measured(lambda: step(logits))))
+    logits.copy_(fresh)
     reading, own = np.median(found[1:], axis=0) * US
     return float(own), float(reading)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from steering.rows import leave_only, logsumexp
 from steering.tokens import ControlTokens
 
 RESPOND = -1
@@ -29,20 +30,25 @@ RESPOND = -1
 def log_odds(logits: torch.Tensor, refuse_ids: torch.Tensor) -> torch.Tensor:
     """Scores of every category, computed without cancellation.
 
-    logits: [n, V] float; read once and overwritten (the refuse tokens' columns become -inf).
+    logits: [n, V] float, overwritten (the refuse tokens' columns become -inf).
     refuse_ids: [C] int64, ids of the refuse tokens.
     Returns [n, C] float32; NaN where a refuse token's logit is NaN or -inf.
     """
     own = logits[:, refuse_ids].float()  # [n, C]
     logits.index_fill_(1, refuse_ids, -torch.inf)
-    others = torch.logsumexp(logits.float(), dim=1, keepdim=True)  # [n, 1]
-    if own.shape[1] > 1:
-        # [n, C, C]: row c holds every refuse token's logit but its own.
-        grid = own.unsqueeze(1).expand(-1, own.shape[1], -1)
-        diagonal = torch.eye(own.shape[1], dtype=torch.bool, device=own.device)
-        among = torch.logsumexp(grid.masked_fill(diagonal, -torch.inf), dim=2)  # [n, C]
-        others = torch.logaddexp(among, others)
-    return torch.where(own == -torch.inf, torch.nan, own - others)
+    return _against(own, torch.logsumexp(logits.float(), dim=1, keepdim=True))
+
+
+def _against(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Scores from the refuse tokens' logits and what else there is.
+
+    own: [n, C] float32; others: [n, m] float32, whose logsumexp is that of all other tokens.
+    """
+    categories = own.shape[1]
+    # [n, C, C + m]: row c holds every logit but its own.
+    grid = torch.cat([own, others], dim=1).unsqueeze(1).repeat(1, categories, 1)
+    grid.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    return torch.where(own == -torch.inf, torch.nan, own - torch.logsumexp(grid, dim=2))
 
 
 def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
@@ -63,24 +69,19 @@ def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
     return torch.where(reached.any(dim=1), first, RESPOND)
 
 
-def force(
-    logits: torch.Tensor, decisions: torch.Tensor, first: torch.Tensor, choice_ids: torch.Tensor
+def targets_of(
+    decisions: torch.Tensor, first: torch.Tensor, choice_ids: torch.Tensor
 ) -> torch.Tensor:
-    """Logits that leave the sampler no choice but the decided control token.
+    """The control token that each row must write.
 
-    logits: [n, V], changed in place, with every control token's column at -inf already; decisions:
-    [n] int64 as `decide` returns them; first: [n] bool, whether the row is at the first position of
-    its answer, where RESPOND means the respond token; later it means to go on. choice_ids: [C + 1]
-    int64, the refuse tokens' ids and, last, the respond token's, or -1 where the checkpoint has
-    none.
-    Returns `logits`.
+    decisions: [n] int64 as `decide` returns them; first: [n] bool, whether the row is at the first
+    position of its answer, where RESPOND means the respond token; later it means to go on.
+    choice_ids: [C + 1] int64, the refuse tokens' ids and, last, the respond token's, or -1 where
+    the checkpoint has none.
+    Returns [n] int64, -1 for a row that goes on as the model likes.
     """
-    targets = choice_ids[decisions]  # [n]; RESPOND picks the last
     going_on = (decisions == RESPOND) & ~first
-    targets = torch.where(going_on, -1, targets).unsqueeze(1)  # [n, 1]
-    forced, columns = targets >= 0, targets.clamp(min=0)
-    logits.masked_fill_(forced, -torch.inf)
-    return logits.scatter_(1, columns, torch.where(forced, 0.0, logits.gather(1, columns)))
+    return torch.where(going_on, -1, choice_ids[decisions])  # RESPOND picks the last
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,19 @@ class ControlIds:
     refuse: torch.Tensor
     """[C] int64, in the manifest's order."""
     every: torch.Tensor
-    """[C + 1] int64, or [C] where there is no respond token."""
+    """[C + 1] int64: refuse, then respond; [C] where there is no respond token."""
     choices: torch.Tensor
-    """[C + 1] int64, as `force` takes them."""
+    """[C + 1] int64, as `targets_of` takes them."""
 
     @classmethod
     def on(cls, device: torch.device, control: ControlTokens) -> Self:
         """Copy `control` to `device`."""
-        respond = -1 if control.respond is None else control.respond
+        respond = () if control.respond is None else (control.respond,)
+        every = (*control.refuse, *respond)
         return cls(
             *(
                 torch.tensor(ids, dtype=torch.int64, device=device)
-                for ids in (control.refuse, control.ids, (*control.refuse, respond))
+                for ids in (control.refuse, every, every if respond else (*every, -1))
             )
         )
 
@@ -142,18 +144,25 @@ def apply_gate(
 ) -> None:
     """Decide some rows of the logits, and mask control tokens in all the others.
 
+    A deciding row is read once; one that is forced is written once.
+
     logits: [N, V] float32, changed in place; rows: [n] int64; thresholds: [n, C] float32;
-    first: [n] bool, as `force` takes it; bias: what to undo, and the rows' owners [n] int64.
+    first: [n] bool, as `targets_of` takes it; bias: what to undo, and the rows' owners [n] int64.
     Nothing is read back from the device.
     """
-    own = logits.index_select(0, rows)
+    judged, at = logits, rows
     if bias is not None:
         undone, owners = bias
-        undone.undo(own, owners)
-    scores = log_odds(own, ids.refuse)
+        judged, at = logits.index_select(0, rows), torch.arange(len(rows), device=rows.device)
+        undone.undo(judged, owners)
+    own = judged[at.unsqueeze(1), ids.every].float()  # [n, C + 1] or [n, C]
     mask_control(logits, ids)
-    decided = force(logits.index_select(0, rows), decide(scores, thresholds), first, ids.choices)
-    logits.index_copy_(0, rows, decided)
+    if judged is not logits:
+        mask_control(judged, ids)
+    rest = logsumexp(judged, at).unsqueeze(1)
+    refuse, respond = own.tensor_split([len(ids.refuse)], dim=1)
+    scores = _against(refuse, torch.cat([respond, rest], dim=1))
+    leave_only(logits, rows, targets_of(decide(scores, thresholds), first, ids.choices))
 
 
 def decide_np(

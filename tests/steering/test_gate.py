@@ -12,9 +12,9 @@ from steering.gate import (
     apply_gate,
     decide,
     decide_np,
-    force,
     log_odds,
     mask_control,
+    targets_of,
 )
 from steering.tokens import ControlTokens
 from tests.steering import oracle
@@ -127,28 +127,20 @@ class TestDecide:
         assert decisions.tolist() == [0, 1, RESPOND]
 
 
-class TestForce:
+class TestTargets:
     CHOICES = torch.tensor([4, 5, 3])  # two refuse tokens, then the respond token
+    DECISIONS = torch.tensor([0, 1, RESPOND])
     FIRST = torch.tensor([True, True, True])
 
-    def test_leaves_one_choice(self) -> None:
-        logits = torch.randn(3, 8)
-        forced = force(logits, torch.tensor([0, 1, RESPOND]), self.FIRST, self.CHOICES)
-        assert forced.argmax(dim=1).tolist() == [4, 5, 3]
-        assert (forced > -INF).sum(dim=1).tolist() == [1, 1, 1]
+    def test_every_first_token_is_decided(self) -> None:
+        assert targets_of(self.DECISIONS, self.FIRST, self.CHOICES).tolist() == [4, 5, 3]
 
     def test_without_a_respond_token_an_answer_goes_on_as_the_model_likes(self) -> None:
-        logits = torch.randn(2, 8)
         choices = torch.tensor([4, 5, -1])
-        forced = force(logits, torch.tensor([RESPOND, 0]), self.FIRST[:2], choices)
-        assert torch.equal(forced[0], logits[0])
-        assert (forced[1] > -INF).nonzero().flatten().tolist() == [4]
+        assert targets_of(self.DECISIONS, self.FIRST, choices).tolist() == [4, 5, -1]
 
     def test_behind_the_first_position_only_refusals_are_forced(self) -> None:
-        logits = torch.randn(2, 8)
-        forced = force(logits, torch.tensor([RESPOND, 1]), ~self.FIRST[:2], self.CHOICES)
-        assert torch.equal(forced[0], logits[0])
-        assert forced[1].argmax().item() == 5
+        assert targets_of(self.DECISIONS, ~self.FIRST, self.CHOICES).tolist() == [4, 5, -1]
 
 
 class TestApplyGate:
@@ -170,6 +162,14 @@ class TestApplyGate:
         others = [token for token in range(8) if token not in self.CONTROL.ids]
         assert torch.equal(logits[[1, 3]][:, others], before[[1, 3]][:, others])
         assert (logits[[1, 3]][:, list(self.CONTROL.ids)] == -INF).all()
+
+    def test_an_answer_that_goes_on_is_only_masked(self) -> None:
+        logits = torch.randn(1, 8)
+        before = logits.clone()
+        ids = ControlIds.on(torch.device("cpu"), self.CONTROL)
+        apply_gate(logits, torch.tensor([0]), rows([[INF, INF]]), torch.tensor([False]), ids)
+        mask_control(before, ids)
+        assert torch.equal(logits, before)
 
     def test_masks_alone(self) -> None:
         logits = torch.zeros(2, 8)
