@@ -1,6 +1,5 @@
 """What a client may know of the dial: categories, bounds, and what settings come to."""
 
-import asyncio
 import json
 from functools import lru_cache
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from vllm.exceptions import VLLMValidationError
 from server.dial_fields import DialFields
 from server.refusal_texts import RefusalText, RefusalTexts
 from server.schema import RefusalSettings
+from server.solving import beside, solve_ahead
 from steering.bounds import Range
 from steering.curves import curve
 from steering.intervals import Interval, category_intervals, over_refusal_interval
@@ -187,6 +187,7 @@ def categories_view(
 async def calibration_view(policy: Policy, query: CalibrationQuery) -> CalibrationView:
     """What settings come to; raises VLLMValidationError for settings that are not allowed."""
     dial = query.dial()
+    await solve_ahead(policy, dial.settings, dial.refusal_scope)
     try:
         scope = policy.scope(dial.refusal_scope)
         steering = policy.resolve(dial.settings, scope)
@@ -202,9 +203,7 @@ async def calibration_view(policy: Policy, query: CalibrationQuery) -> Calibrati
     curves = None
     if query.curves:
         # Up to a second that other requests need not wait for.
-        curves = await asyncio.to_thread(
-            _curves, solver, joint.rates, joint.thresholds, joint.prompts
-        )
+        curves = await beside(_curves, solver, joint.rates, joint.thresholds, joint.prompts)
     return CalibrationView(
         refusal_settings=settings,
         calibrated=True,

@@ -28,6 +28,7 @@ from server.metrics import Metrics
 from server.operator_policy import LivePolicy, authorization
 from server.parser import RefusalParser
 from server.schema import ChatRequest
+from server.solving import solve_ahead
 from server.turn import Choice, Turn, without_control_tokens
 from server.watch import Watch
 
@@ -94,17 +95,19 @@ class RefusalServingChat(OpenAIServingChat):
         Raises VLLMValidationError (a 400) if the request is not admitted.
         """
         request_log.note(raw_request, request)
-        self.admit(request, raw_request)
+        await self.admit(request, raw_request)
         if request.dry_run:
             return await self._dry_run(request)
         if await self.engine_client.is_tracing_enabled():
             request.turn.trace = traces.begin(raw_request)
         return await super().create_chat_completion(request, raw_request)
 
-    def admit(self, request: ChatRequest, raw_request: Request | None) -> None:
+    async def admit(self, request: ChatRequest, raw_request: Request | None) -> None:
         """Check a request under its client's policy; raises VLLMValidationError."""
+        policy = self.operator.current.of(authorization(raw_request))
+        await solve_ahead(policy, request.settings, request.refusal_scope)
         with self._counting():
-            self.admission.admit(request, self.operator.current.of(authorization(raw_request)))
+            self.admission.admit(request, policy)
 
     async def judge_request(self, request: ChatRequest) -> Judgement | ErrorResponse:
         """What the gate would decide at the first position of an admitted request's answer."""

@@ -98,7 +98,7 @@ async def moderate(
     request_log.note(raw_request, *asked)
     for index, one in enumerate(asked):
         with _naming(index):
-            chat.admit(one, raw_request)
+            await chat.admit(one, raw_request)
     results = []
     judged = await asyncio.gather(*(_judged(chat, one, index) for index, one in enumerate(asked)))
     for index, (one, judgement) in enumerate(zip(asked, judged, strict=True)):

@@ -10,8 +10,8 @@ from steering.settings import Settings, SettingsError, Steering
 class Policy:
     """Resolves settings for one checkpoint within an operator's bounds.
 
-    Not locked: one per process and set of bounds is enough. Raises BoundsError for bounds that this
-    checkpoint cannot keep.
+    One per process and set of bounds is enough; threads may share it. Raises BoundsError for bounds
+    that this checkpoint cannot keep.
     """
 
     _CACHED = 4096
@@ -62,7 +62,7 @@ class Policy:
         the same category, a rate where there is no calibration, or what the operator does not
         allow.
         """
-        key = (scope or self.default_scope, settings.key())
+        key = self._key(settings, scope)
         steering = self._cache.get(key)
         if steering is None:
             steering = self.within(scope).resolve(settings)
@@ -70,6 +70,13 @@ class Policy:
                 self._cache.clear()
             self._cache[key] = steering
         return steering
+
+    def remembers(self, settings: Settings, scope: Scope | None = None) -> bool:
+        """Whether `resolve` need not solve these settings anew."""
+        return self._key(settings, scope) in self._cache
+
+    def _key(self, settings: Settings, scope: Scope | None) -> object:
+        return scope or self.default_scope, settings.key()
 
 
 def _check_scopes(allowed: tuple[Scope, ...], default: Scope, trained: tuple[Scope, ...]) -> None:

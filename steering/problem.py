@@ -44,13 +44,14 @@ class Prompts:
 
     def refused(self, thresholds: Floats) -> int:
         """How many the thresholds [C] refuse, under any name."""
-        return int((self.scores >= thresholds[:, None]).any(axis=0).sum())
+        reached = self.scores >= thresholds[:, None]
+        return int(np.count_nonzero(np.logical_or.reduce(reached)))
 
     def left_over(self, thresholds: Floats) -> Floats:
         """[m] own scores, falling, of those that the other categories' thresholds leave."""
         reached = self.scores >= thresholds[:, None]
         reached[self.category] = False
-        left: Floats = self.own[~reached.any(axis=0)]
+        left: Floats = self.own[~np.logical_or.reduce(reached)]
         return left
 
 
@@ -76,7 +77,7 @@ class Problem:
         left = group.left_over(thresholds)
         missing = wanted - (group.count - len(left))
         threshold = float(left[missing - 1]) if missing > 0 else math.inf
-        return float(np.clip(threshold, self.lowest[category], self.highest[category]))
+        return min(max(threshold, float(self.lowest[category])), float(self.highest[category]))
 
     def alone(self) -> Floats:
         """[C] thresholds with which each free category gets enough if the others refuse nothing."""
