@@ -17,6 +17,8 @@ from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE
 from tests.e2e.faults import HEADERS, KEY, LONG, SAYS, opened, others_are_served, wait_for
 from tests.e2e.server import Server
 
+pytestmark = pytest.mark.xdist_group("workers")
+
 ENGINE = "VLLM::EngineCore"
 MANY = 48
 LIMIT_S = 120

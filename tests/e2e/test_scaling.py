@@ -23,7 +23,9 @@ from tests.e2e.calls import (
     streamed,
 )
 from tests.e2e.collector import Collector, attributes, collecting
-from tests.e2e.server import Server, client_of, cores, serving
+from tests.e2e.server import IN_WORKERS, Server, client_of, cores, serving
+
+pytestmark = pytest.mark.xdist_group("workers")
 
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
 
@@ -44,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> It
     flags += ["--otlp-traces-endpoint", collector.url]
     # A core for each worker; and a list of plugins that leaves ours out.
     environment = {"VLLM_CPU_OMP_THREADS_BIND": "{}|{}".format(*cores()), "VLLM_PLUGINS": "another"}
-    environment |= collector.environment
+    environment |= IN_WORKERS | collector.environment
     with serving(folder / "checkpoint", folder, flags, environment) as running:
         yield running
 

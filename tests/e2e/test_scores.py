@@ -22,6 +22,8 @@ from training.evaluation.cli import main as evaluate
 from training.records import Record
 from training.scorer import TransformersScorer
 
+pytestmark = pytest.mark.xdist_group("workers")
+
 T = TypeVar("T")
 CLIENTS = 16
 RATES = {"refusal_rates": 0.5}
