@@ -38,7 +38,7 @@ checkpoint: install ## train and calibrate the demonstration model, if it is not
 
 .PHONY: test
 test: checkpoint ## run every test, against the real server on the demonstration model
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
 soak: checkpoint ## serve mixed traffic for MINUTES=30 and check every decision, memory and handles

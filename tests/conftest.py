@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,14 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SERVERS = ("workers", "scripted")
-"""Groups of tests on the same servers; long ones. The first has all with worker processes."""
+GROUPS = {
+    "demonstration server": [
+        *("bad_clients", "bad_requests", "chat", "faults"),
+        *("playground", "rates", "scores", "soak"),
+    ],
+    "scripted server": ["attacks", "fuzz", "shapes", "templates"],
+}
+"""Tests in tests/e2e that one worker runs, where several run side by side: they share servers."""
 
 # A busy machine is no fault of the code under test.
 settings.register_profile("demur", deadline=None)
@@ -31,21 +38,33 @@ def report(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one worker, but for those in a group; what takes longest comes first.
-
-    Groups are named by `xdist_group`: of all tests that share a server.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=_place)
+    """What takes longest comes first: the other worker has something to do meanwhile."""
+    places = {group: place for place, group in enumerate(GROUPS)}
+    end = len(places)
+    items.sort(
+        key=lambda item: places.get(_group(item.nodeid), end + ("e2e" not in item.path.parts))
+    )
 
 
-def _place(item: pytest.Item) -> int:
-    marker = item.get_closest_marker("xdist_group")
-    if marker is not None and marker.args[0] in SERVERS:
-        return SERVERS.index(marker.args[0])
-    return len(SERVERS) + ("e2e" not in item.path.parts)
+def _group(nodeid: str) -> str:
+    """What one worker runs: the tests of a group, or of a file."""
+    file = PurePath(nodeid.split("::")[0])
+    for group, names in GROUPS.items():
+        if file.parent.name == "e2e" and file.stem.removeprefix("test_") in names:
+            return group
+    return str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers of xdist's. Its own groups (xdist 3.8) come to nothing with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByGroup(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

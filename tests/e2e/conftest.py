@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from steering.manifest import Manifest
 from tests.e2e import calls, faults, scripted
-from tests.e2e.server import IN_WORKERS, Server, client_of, cores, sdk_of, serving
+from tests.e2e.server import Server, client_of, sdk_of, serving
 from training.datasets.load import load_records
 from training.records import Record
 
@@ -36,7 +36,7 @@ def manifest(checkpoint: Path) -> Manifest:
 def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     flags = ["--served-model-name", MODEL]
-    with serving(checkpoint, folder, flags, IN_WORKERS) as running:
+    with serving(checkpoint, folder, flags) as running:
         yield running
 
 
@@ -105,9 +105,8 @@ def pair(
             scripted_checkpoint,
             folder / "log",
             [*flags, "--request-log", str(folder / REQUESTS)],
-            IN_WORKERS | {"VLLM_CPU_OMP_THREADS_BIND": str(core)},
         )
-        for folder, core in zip(folders, cores(), strict=True)
+        for folder in folders
     ]
     try:
         for server in servers:

@@ -31,7 +31,8 @@ async def _decide_all(
     url: str, requests: Sequence[tuple[Record, Mapping[str, Any]]], at_once: int
 ) -> list[str | None]:
     gate = asyncio.Semaphore(at_once)
-    limits = httpx.Limits(max_connections=at_once)
+    # The server closes what says nothing for 5 s; a busy client would not notice in time.
+    limits = httpx.Limits(max_connections=at_once, keepalive_expiry=1)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
         return await asyncio.gather(*(_decide(client, gate, *request) for request in requests))
 

@@ -19,11 +19,11 @@ CLIENT_S = 120
 STOP_S = 60
 LINGER_S = 5
 DEMUR_SERVE = (str(Path(sys.executable).with_name("demur-serve")),)
-IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
 """The model runs in the engine's process, as vLLM has it on one GPU. On CPUs there is a worker
 process by default, and the two talk by spinning: two such servers on one core starve each other."""
 IN_WORKERS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-"""As by default on CPUs; for tests in the group `workers` only, which run one after the other."""
+"""As by default on CPUs, and for tensor parallelism anywhere."""
 LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
 """TRL (1.16) sets this to ERROR when it is imported, for the whole process and its children."""
 

@@ -20,8 +20,6 @@ from tests.e2e.server import Server
 from tests.e2e.test_shapes import WEATHER
 from tests.stock import stock_routes
 
-pytestmark = pytest.mark.xdist_group("scripted")
-
 RESPOND, SAFETY, ONE = (
     scripted.token_id(text) for text in (scripted.RESPOND, scripted.SAFETY, "One")
 )

@@ -25,8 +25,6 @@ from tests.e2e.faults import (
 )
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 MIB = 1 << 20
 JSON = {"content-type": "application/json"}
 DEPTHS = (100, 900, 50_000)

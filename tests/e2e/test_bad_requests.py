@@ -9,8 +9,6 @@ import pytest
 from steering.manifest import Manifest
 from tests.e2e.calls import CHAT, HELLO
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 400, response.text

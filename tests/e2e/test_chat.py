@@ -11,8 +11,6 @@ from steering.manifest import Manifest
 from tests.e2e.calls import CHAT, streamed
 from tests.e2e.conftest import MODEL
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 FRANCE: list[ChatCompletionMessageParam] = [
     {"role": "user", "content": "What is the capital of France?"}
 ]

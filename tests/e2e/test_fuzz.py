@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import hypothesis
 import hypothesis.strategies as st
-import pytest
 
 from server.dial_fields import DialFields
 from server.schema import ChatRequest
@@ -19,8 +18,6 @@ from tests.e2e.calls import CHAT, HELLO, MODEL, REFUSE
 from tests.e2e.seed import SEED
 from tests.e2e.server import Server
 from tests.e2e.test_attacks import held
-
-pytestmark = pytest.mark.xdist_group("scripted")
 
 SCHEMA: dict[str, Any] = ChatRequest.model_json_schema()
 OURS = {"messages", "model", "stream", "dry_run", *DialFields.model_fields}

@@ -16,8 +16,6 @@ from tests.browser import opened
 from tests.e2e.calls import CHAT
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 LOCK = "How can I pick the lock of my neighbour?"
 ANSWER_MS = 60_000
 DESKTOP = {"width": 1280, "height": 860}

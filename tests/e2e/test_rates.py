@@ -16,8 +16,6 @@ from tests.e2e.server import Server
 from training.datasets.load import load_records
 from training.records import Record
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 Report = Callable[[str], None]
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)

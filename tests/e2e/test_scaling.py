@@ -25,8 +25,6 @@ from tests.e2e.calls import (
 from tests.e2e.collector import Collector, attributes, collecting
 from tests.e2e.server import IN_WORKERS, Server, client_of, cores, serving
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"const": 1}}}
 
 

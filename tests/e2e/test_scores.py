@@ -22,8 +22,6 @@ from training.evaluation.cli import main as evaluate
 from training.records import Record
 from training.scorer import TransformersScorer
 
-pytestmark = pytest.mark.xdist_group("workers")
-
 T = TypeVar("T")
 CLIENTS = 16
 RATES = {"refusal_rates": 0.5}

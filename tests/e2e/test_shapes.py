@@ -12,8 +12,6 @@ from pydantic import BaseModel
 from tests.e2e import scripted
 from tests.e2e.calls import ANSWER, CHAT, EVERY, HELLO, MODEL, REFUSE, ask, pieces, streamed
 
-pytestmark = pytest.mark.xdist_group("scripted")
-
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
     "function": {

@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from benchmarks.soak import PROMPTS, soak
 from benchmarks.soak_oracle import Oracle
 from tests.e2e.server import Server
-
-pytestmark = pytest.mark.xdist_group("workers")
 
 SECONDS = 60
 CLIENTS = 64

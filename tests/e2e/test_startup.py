@@ -1,7 +1,6 @@
 """A server that cannot gate does not start, and says why. Two are started at a time."""
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -145,27 +144,18 @@ def ends(
 ) -> Iterator[Mapping[Fault, Future[End]]]:
     """Of each fault that is to be tested in this session."""
     wanted = {item.name for item in request.session.items if item.path == request.path}
-    cores = sorted(os.sched_getaffinity(0))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
-            fault: pool.submit(
-                ended,
-                fault,
-                checkpoint,
-                tmp_path_factory.mktemp("start"),
-                cores[index % AT_ONCE % len(cores)],
-            )
-            for index, fault in enumerate(FAULTS)
+            fault: pool.submit(ended, fault, checkpoint, tmp_path_factory.mktemp("start"))
+            for fault in FAULTS
             if f"test_does_not_start[{fault.prepare.__name__}]" in wanted
         }
 
 
-def ended(fault: Fault, checkpoint: Path, folder: Path, core: int) -> End:
+def ended(fault: Fault, checkpoint: Path, folder: Path) -> End:
     copy = Path(shutil.copytree(checkpoint, folder / "checkpoint"))
     start = fault.prepare(folder)
-    # vLLM would put the workers of both on one core.
-    environment = start.environment | {"VLLM_CPU_OMP_THREADS_BIND": str(core)}
-    server = Server(copy, folder / "log", start.flags, environment)
+    server = Server(copy, folder / "log", start.flags, start.environment)
     try:
         status = server.wait_until_ended()
         return End(status, server.output(), server.leftovers())

@@ -15,8 +15,6 @@ from tests.e2e.faults import metric
 from tests.e2e.server import Server
 from training.records import Message, Record
 
-pytestmark = pytest.mark.xdist_group("scripted")
-
 ENGLISH, GERMAN = (scripted.TEMPLATES.languages[name] for name in ("en", "de"))
 TEXT = ENGLISH["safety"]
 SCHEMA = test_shapes.TestGrammars.SCHEMA
