@@ -1,14 +1,17 @@
 """SIGTERM and SIGINT: requests in flight are finished within a limit, new ones sent elsewhere.
 
 vLLM (0.32) finishes what is in flight (`--shutdown-timeout`), but still says that it is healthy and
-answers new requests with a 500; and it waits without a limit for clients that do not read.
+answers new requests with a 500; it waits without a limit for clients that do not read; and with
+several API servers, none of which owns the engines, it finishes nothing.
 """
 
 import asyncio
 import logging
 import signal
 import threading
+import time
 from http import HTTPStatus
+from typing import Any
 
 import uvicorn
 from starlette.datastructures import State
@@ -50,6 +53,26 @@ class DrainGuard:
 def stopping() -> bool:
     """Whether this process was asked to stop."""
     return _stopping.is_set()
+
+
+def finish_first(engine: Any) -> None:
+    """Have an engine's client (AsyncLLM) wait for what is in flight before it is shut down.
+
+    Not for the only API server: there vLLM waits, as long as it may.
+    """
+    if engine.vllm_config.parallel_config._api_process_count == 1:
+        return
+    shut_down = engine.shutdown
+
+    def finish(timeout: float | None = None) -> None:  # in a thread of its own
+        end = time.monotonic() + (timeout or 0)
+        while engine.get_num_unfinished_requests() and time.monotonic() < end:
+            if engine.errored:
+                break
+            time.sleep(_PAUSE_S)
+        shut_down(timeout)
+
+    engine.shutdown = finish
 
 
 async def prepare(state: State) -> None:

@@ -56,6 +56,7 @@ class DemurPlugin:
         if engine_client is None:
             raise RuntimeError("demur serves a model; vLLM's render server has none")
         engine_death.watch(engine_client)
+        drain.finish_first(engine_client)
         checkpoint = Checkpoint.load(Path(args.model), verified=True)  # by `server.launch`
         operator = LivePolicy(checkpoint, args.refusal_policy, api_keys(args))
         texts = RefusalTexts.of_server(args, checkpoint.manifest)

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -22,8 +22,42 @@ SAYS = {"content": "One two three four", "refusal": "No way"}
 PAUSE_S = 0.02
 LEAST = 2
 """An answer and a refusal at least, however short the fault is."""
+LIMIT_S = 120
+"""For what goes on while a server ends."""
 IN_TIME_S = 60
 """A busy machine is slow; who is held up by somebody else's fault waits for minutes."""
+
+
+class InFlight:
+    """A request in a thread, for many choices at once or streamed."""
+
+    def __init__(self, server: Server, fields: Mapping[str, Any], key: str = KEY) -> None:
+        body = {"messages": HELLO} | LONG | ANSWER
+        self._request = (server.url + CHAT, body | dict(fields))
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self.status = 0
+        self.text = ""
+        self.cut_off = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        url, body = self._request
+        try:
+            with httpx.stream(
+                "POST", url, json=body, headers=self._headers, timeout=LIMIT_S
+            ) as answer:
+                self.status = answer.status_code
+                for piece in answer.iter_text():
+                    self.text += piece
+        except httpx.TransportError:
+            self.cut_off = True
+
+    def wait(self) -> "InFlight":
+        """Return once it is answered or cut off."""
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive()
+        return self
 
 
 class Bystander:

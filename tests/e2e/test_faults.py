@@ -5,54 +5,30 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from tests.e2e.calls import ANSWER, CHAT, HELLO, REFUSE
-from tests.e2e.faults import HEADERS, KEY, LONG, SAYS, opened, others_are_served, wait_for
+from tests.e2e.faults import (
+    HEADERS,
+    KEY,
+    LIMIT_S,
+    LONG,
+    SAYS,
+    InFlight,
+    opened,
+    others_are_served,
+    wait_for,
+)
 from tests.e2e.server import Server
-
-pytestmark = pytest.mark.xdist_group("workers")
 
 ENGINE = "VLLM::EngineCore"
 MANY = 48
-LIMIT_S = 120
 ENDS_S = 30
 """Within which a server whose engine died has ended."""
-
-
-class InFlight:
-    """A request in a thread, for many choices at once or streamed."""
-
-    def __init__(self, server: Server, fields: Mapping[str, Any]) -> None:
-        body = {"messages": HELLO} | LONG | ANSWER
-        self._request = (server.url + CHAT, body | dict(fields))
-        self.status = 0
-        self.text = ""
-        self.cut_off = False
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        url, body = self._request
-        try:
-            with httpx.stream("POST", url, json=body, headers=HEADERS, timeout=LIMIT_S) as answer:
-                self.status = answer.status_code
-                for piece in answer.iter_text():
-                    self.text += piece
-        except httpx.TransportError:
-            self.cut_off = True
-
-    def wait(self) -> "InFlight":
-        """Return once it is answered or cut off."""
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
-        return self
 
 
 def engine_of(server: Server) -> int:

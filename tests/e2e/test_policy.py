@@ -11,7 +11,7 @@ import pytest
 
 from server.operator_policy import sha256_of
 from tests.e2e.calls import CHAT, HELLO, REFUSE
-from tests.e2e.faults import wait_for
+from tests.e2e.faults import LIMIT_S, InFlight, wait_for
 from tests.e2e.server import Server, serving
 
 KIOSK, OTHER = "kiosk-key", "other-key"
@@ -41,6 +41,7 @@ KEPT = (
 )
 """What an API server says of files that it takes, and of those that it does not."""
 RELOAD_S = 30
+MANY = 8
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def server(
     flags = ["--api-key", KIOSK, OTHER, "--refusal-policy", str(file)]
     flags += ["--refusal-text", "template", "--refusal-templates", str(texts)]
     flags += ["--data-parallel-size", "2"]  # two engines, and an API server for each
+    flags += ["--shutdown-timeout", "100"]
     with serving(scripted_checkpoint, tmp_path_factory.mktemp("server"), flags) as running:
         yield running
 
@@ -179,10 +181,20 @@ def test_no_key_stands_in_the_log(server: Server) -> None:
     assert KIOSK not in server.output()
 
 
-def test_ctrl_c_leaves_nothing_behind(server: Server) -> None:
+def test_sigterm_lets_requests_finish_at_every_api_server(
+    server: Server, file: Path, texts: Path
+) -> None:
     """The last test here, since it ends the module's server."""
-    server.stop()
-    assert server.process.returncode is not None
+    replace(server, {file: FILE, texts: TEXTS}, READ)
+    many = {"n": MANY, "stream": True}  # seconds of work, and more than for a stream to be read
+    requests = [InFlight(server, many, OTHER) for _ in range(4)]  # some at each API server
+    wait_for(lambda: all("One" in each.text for each in requests), LIMIT_S, "all are written")
+    os.kill(server.process.pid, signal.SIGTERM)
+    for each in requests:
+        each.wait()
+        assert each.text.count('"finish_reason":"length"') == MANY, server.output()[-4000:]
+        assert each.text.rstrip().endswith("data: [DONE]")
+    assert server.wait_until_ended() == 0
     assert server.leftovers() == []
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI
@@ -78,3 +79,41 @@ def test_a_signal_is_noted_and_handled_as_before(tmp_path: Path, loop: str, name
     command = [sys.executable, str(script), loop, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+
+
+class Engine:
+    """As much of vLLM's client as is asked: one request ends with each look at it."""
+
+    def __init__(self, api_servers: int, unfinished: int) -> None:
+        config = SimpleNamespace(_api_process_count=api_servers)
+        self.vllm_config = SimpleNamespace(parallel_config=config)
+        self.unfinished = unfinished
+        self.left: list[int] = []
+
+    errored = False
+
+    def get_num_unfinished_requests(self) -> int:
+        self.unfinished -= 1
+        return self.unfinished
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        assert timeout is not None
+        self.left.append(self.unfinished)
+
+
+@pytest.mark.parametrize(("api_servers", "timeout", "left"), [(2, 60, 0), (2, 0, 2), (1, 60, 3)])
+def test_one_of_several_api_servers_finishes_what_it_has(
+    api_servers: int, timeout: int, left: int
+) -> None:
+    engine = Engine(api_servers, unfinished=3)
+    drain.finish_first(engine)
+    engine.shutdown(timeout=timeout)
+    assert engine.left == [left]
+
+
+def test_nobody_waits_for_an_engine_that_died() -> None:
+    engine = Engine(2, unfinished=3)
+    engine.errored = True
+    drain.finish_first(engine)
+    engine.shutdown(timeout=60)
+    assert engine.left == [2]
