@@ -1,5 +1,7 @@
 """SIGTERM and SIGINT: requests in flight are finished within a limit, new ones sent elsewhere.
 
+A Ctrl-C also reaches vLLM's worker processes, where it has any: these end at once all the same.
+
 vLLM (0.32) finishes what is in flight (`--shutdown-timeout`), but still says that it is healthy and
 answers new requests with a 500; it waits without a limit for clients that do not read; and with
 several API servers, none of which owns the engines, it finishes nothing.
