@@ -25,11 +25,10 @@ class Choice:
     """Whether the refusal's text is a template."""
     announced: bool = False
     """Whether a streaming client has been told of the decision so far."""
-    answer: str = ""
     refusal: str = ""
-    """Text before and from the refusal on, as far as the engine has written it."""
+    """Text from the refusal on, as far as the engine has written it."""
     latest: tuple[str, str] = ("", "")
-    """The parts that the engine's last output added to both."""
+    """What the engine's last output added before the refusal, and from it on."""
     token_ids: list[int] = field(default_factory=list)
     """The engine's tokens of the answer; kept only where it may be refused later."""
     _seen: int = 0
@@ -70,7 +69,6 @@ class Choice:
         before = max(0, self._boundary - self._seen) if self.refused else len(text)
         self.latest = self._shown(text, 0, before), self._shown(text, before, len(text))
         self._seen += len(text)
-        self.answer += self.latest[0]
         self.refusal += self.latest[1]
 
     def _shown(self, text: str, start: int, end: int) -> str:

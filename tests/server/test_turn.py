@@ -62,7 +62,6 @@ def test_an_answer_loses_its_respond_token() -> None:
     assert list(first.token_ids) == []
     assert (second.text, list(second.token_ids)) == ("Hi", [40])
     assert not state.choices[0].refused
-    assert state.choices[0].answer == "Hi"
 
 
 def test_a_refusal_is_noted_with_its_category_and_text() -> None:
@@ -71,7 +70,7 @@ def test_a_refusal_is_noted_with_its_category_and_text() -> None:
     assert state.choices[0].refused
     assert state.choices[0].category == 1
     assert state.choices[0].refusal == "I can't."
-    assert state.choices[0].answer == ""
+    assert state.choices[0].latest == ("", "n't.")
     assert state.choices[0].position == 0
 
 
@@ -91,7 +90,7 @@ class TestInTheMiddle:
         last = cleaned(state, piece(0, "", [1]), piece(0, "w40w41No", [40, 41, 3, 42]))[-1]
         choice = state.choices[0]
         assert (choice.category, choice.position) == (1, 2)
-        assert (choice.answer, choice.refusal) == ("w40w41", "No")
+        assert choice.refusal == "No"
         assert choice.latest == ("w40w41", "No")
         assert list(last.token_ids) == [40, 41, 42]
 
@@ -109,7 +108,7 @@ class TestInTheMiddle:
         pieces = [piece(0, text[:2], [1]), piece(0, text[2:9], [40, 41]), piece(0, "", [3])]
         shown = cleaned(state, *pieces, piece(0, text[9:], [42]))
         choice = state.choices[0]
-        assert (choice.answer, choice.refusal, choice.position) == ("w40w41", "No", 2)
+        assert (choice.refusal, choice.position) == ("No", 2)
         assert "".join(item.text for item in shown) == "w40w41No"
 
     def test_a_client_is_told_again(self) -> None:
@@ -142,7 +141,7 @@ class TestTemplates:
         assert (only.text, list(only.token_ids)) == ("Second.", [])
         assert (only.finish_reason, only.stop_reason) == ("stop", None)
         choice = state.choices[0]
-        assert (choice.refusal, choice.answer, choice.from_template) == ("Second.", "", True)
+        assert (choice.refusal, choice.from_template) == ("Second.", True)
 
     def test_stand_behind_what_was_written_before(self, state: Turn) -> None:
         # A stop string was feared, and its beginning held back until the end.
@@ -150,7 +149,7 @@ class TestTemplates:
         (last,) = cleaned(state, piece(0, "w41", [3], **self.STOPPED))
         choice = state.choices[0]
         assert choice.latest == ("w41", "Second.")
-        assert (choice.answer, choice.refusal, choice.position) == ("w40w41", "Second.", 2)
+        assert (choice.refusal, choice.position) == ("Second.", 2)
         assert last.text == "w41Second."
 
     @pytest.mark.parametrize("text", ["w40", "w40<3>"], ids=["left out", "shown"])
