@@ -20,7 +20,7 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.torch_utils import STR_DTYPE_TO_TORCH_DTYPE
 
-from server import bodies, drain, engine_death, hangup, keys, reasoning, request_log, routes
+from server import bodies, cors, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
 from server.operator_file import OperatorFileError
 from server.operator_policy import LivePolicy, OperatorPolicy, api_keys
@@ -40,8 +40,9 @@ PROCESSOR_GROUP = "vllm.logits_processors"
 GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
 
-GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD, routes.GUARD)
-"""Middleware of ours; a request meets the last one first."""
+GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD)
+OUTER_GUARDS = (cors.GUARD, routes.GUARD)
+"""Middleware of ours; a request meets the last one first. The request log stands between."""
 
 POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
 TEXT_HELP = (
@@ -243,7 +244,7 @@ def put_gate_in(
         args.max_logprobs += len(checkpoint.control.ids)
     args.logits_processors = [*(args.logits_processors or []), gate]
     log = [] if args.request_log is None else [request_log.GUARD]
-    args.middleware = [*args.middleware, *GUARDS[:-1], *log, GUARDS[-1]]
+    args.middleware = [*args.middleware, *GUARDS, *log, *OUTER_GUARDS]
     put_grammars_behind_gate(args, checkpoint)
     calibration = checkpoint.manifest.calibration
     if calibration is None:

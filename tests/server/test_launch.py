@@ -16,6 +16,7 @@ from server.launch import (
     GATE_V1,
     GATE_V2,
     GUARDS,
+    OUTER_GUARDS,
     SCORE_SAMPLE,
     LaunchError,
     check_texts,
@@ -72,11 +73,11 @@ class TestPutGateIn:
     def test_puts_the_guard_in_front_of_other_middleware(self, checkpoint: Checkpoint) -> None:
         args = arguments(middleware=["mine.Middleware"])
         put_gate_in(args, checkpoint, checkpoint.policy)
-        assert args.middleware == ["mine.Middleware", *GUARDS]
+        assert args.middleware == ["mine.Middleware", *GUARDS, *OUTER_GUARDS]
         assert args.middleware[-1] == routes.GUARD, "it finds out whether our routes are there"
         args = arguments(request_log=Path("-"))
         put_gate_in(args, checkpoint, checkpoint.policy)
-        assert args.middleware == [*GUARDS[:-1], request_log.GUARD, routes.GUARD]
+        assert args.middleware == [*GUARDS, request_log.GUARD, *OUTER_GUARDS]
 
     def test_composes_with_the_operators_reasoning_parser(self, checkpoint: Checkpoint) -> None:
         args = arguments(reasoning_parser="qwen3")
