@@ -198,14 +198,14 @@ def _judge(arguments: argparse.Namespace) -> "Judge":
 
 
 def _target(arguments: argparse.Namespace, judge: "Judge", dial: Dial) -> "Target":
-    writes = judge.reads_text or dial.scope == "every_token"
     if _is_server(arguments):
         from training.evaluation.pool import Pool
         from training.evaluation.server import ServerTarget
 
         pool = Pool.of(arguments.target, SERVER_KEY, arguments.concurrency)
         model = arguments.model or pool.model()
-        return ServerTarget(pool, model, max_tokens=arguments.max_tokens if writes else 1)
+        tokens = arguments.max_tokens
+        return ServerTarget(pool, model, max_tokens=tokens, writes=judge.reads_text)
     from training.evaluation.checkpoint import CheckpointTarget
     from training.loading import quiet
 
@@ -216,7 +216,7 @@ def _target(arguments: argparse.Namespace, judge: "Judge", dial: Dial) -> "Targe
             dtype=arguments.dtype,
             batch_size=arguments.batch_size,
             max_tokens=arguments.max_tokens,
-            writes=writes,
+            writes=judge.reads_text or dial.scope == "every_token",
         )
     except (OSError, ValueError) as error:  # ours, and transformers' for a folder without a model
         raise EvalError(f"{arguments.target}: {error}") from error

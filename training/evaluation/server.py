@@ -5,6 +5,7 @@ from typing import Any
 
 from openai.types.chat import ChatCompletion
 
+from steering.manifest import Scope
 from training.evaluation.pool import Pool
 from training.evaluation.target import Dial, EvalError, Prompt, Reply
 
@@ -14,14 +15,17 @@ DEFAULT_DIAL = Dial()
 class ServerTarget:
     """Any OpenAI-compatible server; one of Demur's has categories, and scores if it offers them."""
 
-    def __init__(self, pool: Pool, model: str, *, max_tokens: int) -> None:
+    def __init__(self, pool: Pool, model: str, *, max_tokens: int, writes: bool = False) -> None:
         """Ask the server once what it is. Raises EvalError if it cannot be asked.
 
-        max_tokens: of an answer; 1 is enough where only the decision at the first token counts.
+        max_tokens: of an answer; one is asked for where only the decision at the first counts,
+        unless `writes`.
         """
         self._pool = pool
         self._model = model
         self._max_tokens = max_tokens
+        self._writes = writes
+        self._default_scope: Scope | None = None
         self._scores: dict[str, object] = {"refusal_scores": True}
         greeting = self._body([{"role": "user", "content": "Hello"}], DEFAULT_DIAL)
         answer = pool.ask([greeting], "probe")[0]
@@ -34,6 +38,7 @@ class ServerTarget:
             raise EvalError(f"the server turns down a plain request: {answer}")
         settings: dict[str, Any] = getattr(answer, "refusal_settings", None) or {}
         self._categories = tuple(settings.get("thresholds", {}))
+        self._default_scope = settings.get("scope")
 
     @property
     def name(self) -> str:
@@ -58,11 +63,12 @@ class ServerTarget:
         return replies
 
     def _body(self, messages: list[dict[str, str]], dial: Dial) -> dict[str, object]:
+        whole = self._writes or (dial.scope or self._default_scope) == "every_token"
         return {
             "model": self._model,
             "messages": messages,
             "temperature": 0,
-            "max_tokens": self._max_tokens,
+            "max_tokens": self._max_tokens if whole else 1,
             "extra_body": {**dial.fields(), **self._scores},
         }
 

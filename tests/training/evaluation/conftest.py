@@ -28,6 +28,8 @@ class Served:
     url: str = ""
     scores: bool = True
     dial: bool = True
+    scope: str = "first_token"
+    """Of requests that name none."""
     ceiling: float = 1.0
     """The largest threshold that the operator lets a client set."""
     model: str = "small"
@@ -84,9 +86,8 @@ def answer(body: dict[str, Any], served: Served) -> JSONResponse:
     if body.get("refusal_scores"):
         details["scores"] = {name: round(score) for name, score in scores.items()}
         details["log_odds"] = {name: log_odds(score) for name, score in scores.items()}
-    return completion(
-        message, {"refusal_details": details}, {"refusal_settings": {"thresholds": thresholds}}
-    )
+    settings = {"thresholds": thresholds, "scope": body.get("refusal_scope", served.scope)}
+    return completion(message, {"refusal_details": details}, {"refusal_settings": settings})
 
 
 def verdict(text: str) -> str:

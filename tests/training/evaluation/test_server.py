@@ -1,6 +1,7 @@
 import pytest
 from openai import OpenAI
 
+from steering.manifest import Scope
 from training.evaluation.dials import OFF, SWEEP, steering_matrix, sweep_roc, threshold_sweep
 from training.evaluation.judges import TokenJudge
 from training.evaluation.measures import ALL_HARMLESS, HARMFUL, judged, refusal_rates, rocs
@@ -34,7 +35,7 @@ def pool(served: Served, concurrency: int = 3, **options: int) -> Pool:
 
 
 def target(served: Served) -> ServerTarget:
-    return ServerTarget(pool(served), "small", max_tokens=1)
+    return ServerTarget(pool(served), "small", max_tokens=64)
 
 
 def test_a_server_of_ours_is_recognised_and_gives_scores(served: Served) -> None:
@@ -52,6 +53,23 @@ def test_any_other_server_has_no_dial(served: Served) -> None:
     replies = found.ask([asked("safety 0.9"), asked("comply 0.1")], Dial(), "test")
     assert [reply.text for reply in replies] == ["Sorry, no.", "Sure."]
     assert all(reply.scores is None for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("default", "asked_for", "tokens"),
+    [
+        ("first_token", None, 1),
+        ("first_token", "every_token", 64),
+        ("every_token", None, 64),
+        ("every_token", "first_token", 1),
+    ],
+)
+def test_whole_answers_are_asked_for_where_they_may_be_refused_inside(
+    served: Served, default: str, asked_for: Scope | None, tokens: int
+) -> None:
+    served.scope = default
+    target(served).ask([asked("safety 0.9")], Dial(scope=asked_for), "test")
+    assert served.bodies[-1]["max_tokens"] == tokens
 
 
 def test_replies_come_in_order_and_no_more_than_allowed_at_a_time(served: Served) -> None:
@@ -73,7 +91,7 @@ def test_the_dial_goes_into_the_request(served: Served) -> None:
             {"role": "user", "content": "safety 0.9"},
         ],
         "temperature": 0,
-        "max_tokens": 1,
+        "max_tokens": 64,
         "refusal_rates": {"temporal": 0.9},
         "refusal_thresholds": {"safety": 0.95},
         "refusal_scope": "every_token",
