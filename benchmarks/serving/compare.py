@@ -131,7 +131,7 @@ def shows_no_cost(found: Estimate, floor: Estimate | None) -> bool:
     """
     if found.holds(1.0) or found.value > GOOD:
         return True
-    return floor is not None and abs(math.log(found.value)) <= _width(floor)
+    return floor is not None and abs(math.log(found.value)) <= _reach(floor)
 
 
 def verdict(found: Estimate, floor: Estimate | None) -> Verdict:
@@ -141,15 +141,11 @@ def verdict(found: Estimate, floor: Estimate | None) -> Verdict:
     """
     if not shows_no_cost(found, floor):
         return "a cost"
-    noise = max(_spread(found), 0.0 if floor is None else _width(floor))
+    noise = max(_reach(found, found.value), 0.0 if floor is None else _reach(floor))
     return "too noisy to tell" if noise > NOISY else "no cost"
 
 
-def _spread(found: Estimate) -> float:
-    ends = (found.low or found.value, found.high or found.value)
-    return max(abs(math.log(end / found.value)) for end in ends)
-
-
-def _width(floor: Estimate) -> float:
-    ends = (floor.value, floor.low or floor.value, floor.high or floor.value)
-    return max(abs(math.log(end)) for end in ends)
+def _reach(estimate: Estimate, origin: float = 1.0) -> float:
+    """How far an interval reaches from `origin`, in logarithms."""
+    ends = (estimate.value, estimate.low or estimate.value, estimate.high or estimate.value)
+    return max(abs(math.log(end / origin)) for end in ends)

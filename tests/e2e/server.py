@@ -37,10 +37,7 @@ def free_port() -> int:
 
 
 def cores() -> tuple[int, int]:
-    """The first and the last core that a test may use: one for each of two workers.
-
-    vLLM would pin two servers' workers to the same one, where one spins and the other starves.
-    """
+    """The first and the last core that a test may use: one for each of an engine's two workers."""
     own = sorted(os.sched_getaffinity(0))
     return own[0], own[-1]
 
