@@ -120,8 +120,9 @@ function currentBody() {
 
 function buildComposer() {
   const prompt = byId("prompt");
-  byId("composer").addEventListener("submit", (event) => {
+  byId("composer").addEventListener("submit", async (event) => {
     event.preventDefault();
+    await loaded;
     const text = prompt.value.trim();
     if (text === "" || dial === null || byId("send").disabled) return;
     prompt.value = "";
@@ -148,8 +149,9 @@ function buildComposer() {
 function buildExamples() {
   for (const text of EXAMPLES) {
     const button = element("button", { type: "button" }, text);
-    button.addEventListener("click", () => {
-      if (dial !== null) ask(text);
+    button.addEventListener("click", async () => {
+      await loaded;
+      if (dial !== null && !byId("send").disabled) ask(text);
     });
     byId("examples").append(element("li", {}, button));
   }
@@ -164,8 +166,8 @@ function buildCopying() {
 }
 
 byId("dial").open = !NARROW.matches;
+const loaded = load();
 buildKeyDialog(api, () => location.reload());
 buildComposer();
 buildExamples();
 buildCopying();
-load();

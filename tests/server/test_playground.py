@@ -228,6 +228,23 @@ class TestAnswers:
         expect(page.locator(".turn .prompt")).to_contain_text(self.HTML)
         expect(page.locator(".turn :is(img, b)")).to_have_count(0)
 
+    def test_come_to_what_was_asked_before_the_page_knew_its_server(self, visit: Visit) -> None:
+        page, held = visit(), list[Route]()
+        page.route("**/v1/models", lambda route: held.append(route))
+        page.route(f"**{CHAT}", lambda route: route.fulfill(body="data: [DONE]\n\n"))
+        with page.expect_request("**/v1/models"):
+            page.reload()
+        message = page.get_by_label("Your message")
+        message.fill("Hello")
+        message.press("Enter")
+        message.press("Enter")
+        expect(page.locator(".turn")).to_have_count(0)
+        expect(message).to_have_value("Hello")
+        held[0].continue_()
+        expect(page.locator(".turn .prompt")).to_contain_text("Hello")
+        expect(page.locator(".turn")).to_have_count(1)
+        expect(message).to_have_value("")
+
     def test_can_be_stopped(self, visit: Visit) -> None:
         page, held = visit(), list[Route]()
         page.route(f"**{CHAT}", lambda route: held.append(route))
