@@ -29,7 +29,7 @@ from server.operator_policy import LivePolicy, authorization
 from server.parser import RefusalParser
 from server.schema import ChatRequest
 from server.solving import solve_ahead
-from server.turn import Choice, Turn, without_control_tokens
+from server.turn import Choice, Turn, take_out_control_tokens
 from server.watch import Watch
 
 _DATA = "data: "
@@ -200,17 +200,17 @@ class RefusalServingChat(OpenAIServingChat):
         chat_template_kwargs: dict[str, Any] | None,
     ) -> Parser:
         # A stream asks for its parsers in the order of the choices, behind one made up front.
-        index = request.turn.next_parser()
-        mirror = self.mirror_refusals
+        turn, mirror = request.turn, self.mirror_refusals
+        index = turn.next_parser()
         if self.answer_parser_cls is None:
-            return RefusalParser(None, request.turn, index, mirror=mirror)
+            return RefusalParser(None, turn, index, mirror=mirror)
         inner = self.answer_parser_cls(
             tokenizer,
             request.tools,  # type: ignore[arg-type]
             chat_template_kwargs=chat_template_kwargs,
             model_config=self.model_config,
         )
-        return RefusalParser(inner, request.turn, index, mirror=mirror)
+        return RefusalParser(inner, turn, index, mirror=mirror)
 
     async def chat_completion_full_generator(  # type: ignore[override]
         self,
@@ -256,7 +256,7 @@ class RefusalServingChat(OpenAIServingChat):
         async for event in super().chat_completion_stream_generator(
             request, clean, *args, **kwargs
         ):
-            if openings or turn.unannounced() or turn.any_refused():
+            if openings or turn.has_news():
                 event, opened = self._with_decisions(event, request, first=openings == count)
                 openings -= opened
             yield event
@@ -265,10 +265,10 @@ class RefusalServingChat(OpenAIServingChat):
         self, outputs: AsyncIterator[RequestOutput], turn: Turn
     ) -> AsyncIterator[RequestOutput]:
         """The outputs as the client may see them; decisions are counted at the end."""
+        tokenizer = self.renderer.get_tokenizer()
         try:
-            async for output in without_control_tokens(
-                outputs, turn, self.renderer.get_tokenizer()
-            ):
+            async for output in outputs:
+                take_out_control_tokens(output, turn, tokenizer)
                 yield output
         finally:
             self.metrics.decided(turn.choices, turn.scope)

@@ -1,6 +1,6 @@
 """One request's way through the gate: its settings, and what came of each choice."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vllm.logprobs import LogprobsOnePosition
@@ -43,6 +43,11 @@ class Choice:
         """Whether this choice is a refusal."""
         return self.category is not None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the client sees all of its text, and sees it as content."""
+        return self.category is None and not self._hidden
+
     def refuse(self, category: int, boundary: int, position: int) -> None:
         """Note that the gate has refused behind so many characters and visible tokens."""
         self.category = category
@@ -66,6 +71,10 @@ class Choice:
         The engine may hand out the text of a token later than the token (it holds back what could
         become a stop string), so the boundary is counted in characters.
         """
+        if self.plain:
+            self.latest = text, ""
+            self._seen += len(text)
+            return
         before = max(0, self._boundary - self._seen) if self.refused else len(text)
         self.latest = self._shown(text, 0, before), self._shown(text, before, len(text))
         self._seen += len(text)
@@ -124,27 +133,19 @@ class Turn:
         """Count from choice 0 again: vLLM makes one parser before it knows how to answer."""
         self._parsers = 0
 
-    def any_refused(self) -> bool:
-        """Whether any choice is known to be a refusal."""
-        return any(choice.refused for choice in self.choices.values())
-
-    def unannounced(self) -> bool:
-        """Whether a streaming client is still to be told of a decision."""
-        return any(not choice.announced for choice in self.choices.values())
+    def has_news(self) -> bool:
+        """Whether a streamed piece may tell of a decision, or be a refusal's."""
+        return any(not choice.announced or choice.refused for choice in self.choices.values())
 
 
-async def without_control_tokens(
-    outputs: AsyncIterator[RequestOutput], turn: Turn, tokenizer: TokenizerLike
-) -> AsyncIterator[RequestOutput]:
-    """The engine's outputs as the client may see them.
+def take_out_control_tokens(output: RequestOutput, turn: Turn, tokenizer: TokenizerLike) -> None:
+    """Make an output of the engine what the client may see.
 
     The gate's decisions are read off the control tokens, noted in `turn`, and taken out of token
     ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop", and
     have a template's text where the request asks for it.
     """
-    async for output in outputs:
-        output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
-        yield output
+    output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
 
 
 def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> CompletionOutput:
@@ -155,6 +156,8 @@ def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> 
         return output
     kept = _decide(output.token_ids, choice, turn, tokenizer)
     choice.add(output.text)
+    if choice.plain and output.logprobs is None and len(kept) == len(output.token_ids):
+        return output
     if choice.category is not None and turn.templates is not None and not choice.from_template:
         choice.say(turn.templates[choice.category])
     logprobs = output.logprobs

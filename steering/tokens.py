@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from steering.manifest import Manifest
@@ -37,7 +38,7 @@ class ControlTokens:
     refuse: tuple[int, ...]
     """Ids of the refuse tokens, in the manifest's order of categories."""
 
-    @property
+    @cached_property
     def ids(self) -> tuple[int, ...]:
         """Every control token's id: respond first, if there is one, then refuse."""
         return self.refuse if self.respond is None else (self.respond, *self.refuse)

@@ -89,14 +89,14 @@ def test_each_choice_is_announced_in_its_first_piece(checkpoint: Checkpoint) -> 
         "category": "temporal",
         "position": 0,
     }
-    assert accepted.turn.unannounced()
+    assert not accepted.turn.choices[1].announced
     chunk, _ = told(checkpoint, accepted, event(1, content="Hi"))
     assert chunk["choices"][0]["refusal_details"] == {
         "refused": False,
         "category": None,
         "position": None,
     }
-    assert not accepted.turn.unannounced()
+    assert accepted.turn.choices[1].announced
     chunk, _ = told(checkpoint, accepted, event(0, refusal=" can"))
     assert "refusal_details" not in chunk["choices"][0]
 

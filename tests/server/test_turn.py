@@ -1,5 +1,3 @@
-import asyncio
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -7,7 +5,7 @@ import pytest
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestOutput
 
-from server.turn import Choice, Turn, without_control_tokens
+from server.turn import Choice, Turn, take_out_control_tokens
 from steering.manifest import Scope
 from steering.settings import Steering
 from steering.tokens import ControlTokens
@@ -44,16 +42,10 @@ def piece(index: int, text: str, token_ids: list[int], **fields: Any) -> Complet
 
 def cleaned(state: Turn, *pieces: CompletionOutput) -> list[CompletionOutput]:
     """What is left of `pieces`, each in an output of the engine of its own."""
-
-    async def engine() -> AsyncIterator[RequestOutput]:
-        for item in pieces:
-            yield RequestOutput("r", None, [7], None, [item], finished=False)
-
-    async def collect() -> list[CompletionOutput]:
-        clean = without_control_tokens(engine(), state, TOKENIZER)
-        return [output.outputs[0] async for output in clean]
-
-    return asyncio.run(collect())
+    outputs = [RequestOutput("r", None, [7], None, [item], finished=False) for item in pieces]
+    for output in outputs:
+        take_out_control_tokens(output, state, TOKENIZER)
+    return [output.outputs[0] for output in outputs]
 
 
 def test_an_answer_loses_its_respond_token() -> None:
@@ -115,9 +107,10 @@ class TestInTheMiddle:
         state = turn(scope="every_token")
         cleaned(state, piece(0, "w40", [1, 40]))
         state.choices[0].announced = True
+        assert not state.has_news()
         cleaned(state, piece(0, "", [2]))
-        assert state.unannounced()
-        assert state.any_refused()
+        assert not state.choices[0].announced
+        assert state.has_news()
 
     def test_only_the_first_refusal_counts(self) -> None:
         state = turn(scope="every_token")
@@ -223,10 +216,16 @@ def test_parsers_are_counted_from_zero_again() -> None:
     assert [state.next_parser(), state.next_parser()] == [0, 1]
 
 
-def test_a_client_is_told_of_each_decision_once() -> None:
+def test_a_client_is_told_of_an_answer_once() -> None:
     state = turn()
-    assert not state.unannounced()
+    assert not state.has_news()
     state.choices[0] = Choice()
-    assert state.unannounced()
+    assert state.has_news()
     state.choices[0].announced = True
-    assert not state.unannounced()
+    assert not state.has_news()
+
+
+def test_every_piece_of_a_refusal_is_told_as_such() -> None:
+    state = turn()
+    state.choices[0] = Choice(category=1, announced=True)
+    assert state.has_news()
