@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from benchmarks.serving.cells import WARM_UP
+from benchmarks.serving.cells import NATURAL, WARM_UP
 from benchmarks.serving.results import Run
 from steering.intervals import LEVEL
 
@@ -21,6 +21,8 @@ METRICS: Mapping[str, str] = {
     "e2e": "end to end, ms",
 }
 """Figures that are compared, and what they are."""
+OF_ALL = ("throughput", "e2e")
+"""Figures that answers of other lengths change, whatever the server does."""
 GOOD = 0.98
 """A ratio of throughputs that is no worse than this is no cost that a user notices."""
 
@@ -112,9 +114,23 @@ def figures(
     return found
 
 
+def compared(runs: Sequence[Run], cell: str, metric: str, arm: str, base: str) -> Estimate | None:
+    """The ratio of one figure under one load; None where it would say nothing of the servers.
+
+    Where answers end by themselves the arms write others: stock vLLM refuses some that b answers.
+    """
+    if cell == NATURAL and metric in OF_ALL:
+        return None
+    return ratio(figures(runs, cell, metric), arm, base)
+
+
 def later(runs: Sequence[Run], cell: str, arm: str, base: str) -> Estimate | None:
-    """By how many of the base's decode steps the arm's first token comes later."""
-    first, steps = (figures(runs, cell, metric) for metric in ("first_text", "tpot"))
+    """By how many of the base's decode steps the arm's first token comes later.
+
+    A step is what the base takes from its first token to the second, where the arm takes one more:
+    under load it is longer than later ones, since others' prompts share it.
+    """
+    first, steps = (figures(runs, cell, metric) for metric in ("first_text", "step"))
     in_steps = {
         (name, repetition): value / steps[base, repetition]
         for (name, repetition), value in first.items()
@@ -143,6 +159,13 @@ def verdict(found: Estimate, floor: Estimate | None) -> Verdict:
         return "a cost"
     noise = max(_reach(found, found.value), 0.0 if floor is None else _reach(floor))
     return "too noisy to tell" if noise > NOISY else "no cost"
+
+
+def in_time(found: Estimate, steps: float = 1.0) -> Verdict:
+    """What a delay says: whether it is at most so many steps."""
+    if found.low is None or found.high is None or found.low <= steps < found.high:
+        return "too noisy to tell"
+    return "no cost" if found.high <= steps else "a cost"
 
 
 def _reach(estimate: Estimate, origin: float = 1.0) -> float:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.serving.arms import ARMS, PAIRS
-from benchmarks.serving.compare import METRICS, cells_of, figures, ratio
+from benchmarks.serving.compare import METRICS, cells_of, compared, figures
 from benchmarks.serving.results import Journal, Many, Run
 from training.drawing import save
 from training.figures import STYLE
@@ -46,9 +46,8 @@ def _ratios_of(
 ) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     for at, cell in enumerate(cells):
-        values = figures(runs, cell, metric)
         for (arm, base), colour, width in ((PAIRS[0], FLOOR, 7), (pair, RATIO, 1.5)):
-            found = ratio(values, arm, base)
+            found = compared(runs, cell, metric, arm, base)
             if found is None:
                 continue
             if found.low is not None and found.high is not None:

@@ -1,6 +1,6 @@
 """The tables of a comparison, as Markdown."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,9 @@ from benchmarks.serving.compare import (
     Estimate,
     Verdict,
     cells_of,
+    compared,
     figures,
+    in_time,
     later,
     ratio,
     verdict,
@@ -34,7 +36,9 @@ def report(journal: Journal) -> Iterator[str]:
     yield from _verdicts(runs)
     for metric, title in METRICS.items():
         yield from _of_pairs(
-            runs, f"Ratios: {title}", lambda *of, metric=metric: _ratio(runs, metric, *of)
+            runs,
+            f"Ratios: {title}",
+            lambda cell, *of, metric=metric: compared(runs, cell, metric, *of),
         )
     title = "By how many decode steps the first token comes later"
     yield from _of_pairs(runs, title, lambda *of: later(runs, *of))
@@ -59,7 +63,7 @@ def summary(journal: Journal) -> dict[str, Any]:
             cell: {
                 metric: None if found is None else asdict(found)
                 for metric in METRICS
-                for found in [_ratio(runs, metric, cell, arm, base)]
+                for found in [compared(runs, cell, metric, arm, base)]
             }
             for cell in cells_of(runs)
         }
@@ -87,16 +91,26 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
     yield ""
     for arm, base in (pair for pair in FREE if pair in _pairs(runs)):
         for metric in ("throughput", "tpot"):
-            by_verdict: dict[Verdict, list[str]] = {each: [] for each in VERDICTS}
-            for cell in cells_of(runs):
-                # Of time per token, what it is without the arm over what it is with it.
-                above, below = (arm, base) if metric == "throughput" else (base, arm)
-                found = _ratio(runs, metric, cell, above, below)
-                floor = _ratio(runs, metric, cell, *PAIRS[0])
-                if found is not None:
-                    by_verdict[verdict(found, floor)].append(cell)
-            said = (f"{each} at {', '.join(cells)}" for each, cells in by_verdict.items() if cells)
-            yield f"- {arm} against {base}, {metric}: {'; '.join(said)}"
+            # Of time per token, what it is without the arm over what it is with it.
+            of = (arm, base) if metric == "throughput" else (base, arm)
+            found = {
+                cell: verdict(estimate, compared(runs, cell, metric, *PAIRS[0]))
+                for cell in cells_of(runs)
+                if (estimate := compared(runs, cell, metric, *of)) is not None
+            }
+            yield f"- {arm} against {base}, {metric}: {_by_verdict(found)}"
+        in_steps = {
+            cell: in_time(estimate)
+            for cell in cells_of(runs)
+            if (estimate := later(runs, cell, arm, base)) is not None
+        }
+        yield f"- {arm} against {base}, first token within a step: {_by_verdict(in_steps)}"
+
+
+def _by_verdict(found: Mapping[str, Verdict]) -> str:
+    """The loads of each verdict."""
+    loads = {each: [cell for cell, own in found.items() if own == each] for each in VERDICTS}
+    return "; ".join(f"{each} at {', '.join(cells)}" for each, cells in loads.items() if cells)
 
 
 def _of_pairs(
@@ -110,10 +124,6 @@ def _of_pairs(
     ]
     if rows:
         yield from markdown_table(title, ("", *cells), rows)
-
-
-def _ratio(runs: Sequence[Run], metric: str, cell: str, arm: str, base: str) -> Estimate | None:
-    return ratio(figures(runs, cell, metric), arm, base)
 
 
 def _median(

@@ -32,6 +32,8 @@ class Requests(_Frozen):
     vLLM sends an empty piece in front, as soon as the engine has any token: with the gate that is
     the control token, which clients never see, so the answer's first token is a step later.
     """
+    gap: tuple[float, ...]
+    """From there to the next piece: a step of decoding; 0 where there is none."""
     e2e: tuple[float, ...]
     """To the last piece."""
     tokens: tuple[int, ...]
@@ -46,9 +48,9 @@ class Requests(_Frozen):
         kept = [at for at, was in enumerate(self.refused) if refused in (None, was)]
         if not kept:
             return {}
-        first, e2e, tokens = (
+        first, gap, e2e, tokens = (
             np.array([values[at] for at in kept], dtype=np.float64)
-            for values in (self.first_text, self.e2e, self.tokens)
+            for values in (self.first_text, self.gap, self.e2e, self.tokens)
         )
         several = tokens > 1
         found = {
@@ -60,6 +62,8 @@ class Requests(_Frozen):
         if several.any():
             steps = (e2e - first)[several] / (tokens[several] - 1)
             found["tpot"] = float(np.median(steps))
+        if gap.any():
+            found["step"] = float(np.median(gap[gap > 0]))
         if refused is None:
             found["throughput"] = float(tokens.sum() / self.seconds)
             found["requests"] = len(kept) / self.seconds
@@ -162,6 +166,7 @@ def of_bench(result: Mapping[str, Any]) -> Requests:
         first_text=tuple(
             MS * (value + sum(own[:1])) for value, own in zip(ttft, gaps, strict=True)
         ),
+        gap=tuple(MS * sum(own[1:2]) for own in gaps),
         e2e=tuple(MS * result["latencies"][at] for at in whole),
         tokens=tuple(result["output_lens"][at] for at in whole),
         # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`.

@@ -15,6 +15,7 @@ def requests(
         failed=0,
         ttft=(step_ms,) * count,
         first_text=(at_first,) * count,
+        gap=(step_ms if tokens > 1 else 0.0,) * count,
         e2e=(at_first + step_ms * (tokens - 1),) * count,
         tokens=(tokens,) * count,
         refused=(True,) * refused + (False,) * (count - refused),

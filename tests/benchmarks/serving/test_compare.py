@@ -8,6 +8,7 @@ from benchmarks.serving.compare import (
     cells_of,
     difference,
     figures,
+    in_time,
     later,
     pairs,
     ratio,
@@ -107,6 +108,19 @@ class TestNoCost:
 )
 def test_noise_is_no_proof(found: Estimate, floor: Estimate, expected: str) -> None:
     assert verdict(found, floor) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Estimate(0.9, 0.8, 1.0, 5), "no cost"),
+        (Estimate(0.9, 0.8, 1.1, 5), "too noisy to tell"),
+        (Estimate(1.5, 1.1, 1.9, 5), "a cost"),
+        (Estimate(0.5, None, None, 1), "too noisy to tell"),
+    ],
+)
+def test_a_delay_is_within_a_step_or_not(found: Estimate, expected: str) -> None:
+    assert in_time(found) == expected
 
 
 def test_an_estimate_is_shown_with_its_interval() -> None:

@@ -24,6 +24,7 @@ class TestOfBench:
         found = of_bench(BENCH)
         assert found.ttft == pytest.approx((10, 20))
         assert found.first_text == pytest.approx((10, 24))
+        assert found.gap == pytest.approx((5, 6))
         assert found.e2e == pytest.approx((20, 30))
         assert (found.tokens, found.failed, found.seconds) == ((3, 2), 1, 2.0)
 
@@ -47,7 +48,7 @@ class TestFigures:
         assert found["requests"] == 4
 
     def test_an_answer_of_one_token_has_no_time_per_token(self) -> None:
-        assert "tpot" not in requests(tokens=1).figures()
+        assert not {"tpot", "step"} & requests(tokens=1).figures().keys()
 
     def test_answered_and_refused_apart(self) -> None:
         mixed = requests(count=4, refused=4)
