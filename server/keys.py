@@ -1,5 +1,6 @@
 """API keys: with them, every route but the health check and the playground's files needs one.
 
+A browser's preflight carries none, and is answered before it comes here (server/cors.py).
 vLLM (0.32) asks for a key under some prefixes only (`/v1` among them): `/metrics`, `/version` and
 `/openapi.json` would be open.
 """
@@ -33,7 +34,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what has a key or needs none."""
-        if scope["type"] != "http" or scope["method"] == "OPTIONS" or path_of(scope) in OPEN:
+        if scope["type"] != "http" or path_of(scope) in OPEN:
             await self._app(scope, receive, send)
             return
         if self._verifier is None:
