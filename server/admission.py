@@ -1,5 +1,6 @@
 """What is checked before a request reaches the engine."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,9 +56,10 @@ class Admission:
         self._prompt = PromptCheck(
             tokenizer, checkpoint.control, chat_template, template_kwargs or {}
         )
-        self._markers = tuple(
-            dict.fromkeys([*checkpoint.manifest.tokens, *tokenizer.all_special_tokens])
-        )
+        markers = {*checkpoint.manifest.tokens, *tokenizer.all_special_tokens}
+        # The longest first: of several that begin alike, an error names what is there.
+        by_length = sorted(markers, key=lambda marker: (-len(marker), marker))
+        self._markers = re.compile("|".join(map(re.escape, by_length)))
         self._normal = _normalization(tokenizer)
 
     def admit(self, request: ChatRequest, policy: Policy) -> None:
@@ -67,7 +69,7 @@ class Admission:
 
         Raises VLLMValidationError, which vLLM answers as a 400 that names the field.
         """
-        check_fields(dict(request), request.model_extra or {})
+        check_fields(vars(request), request.model_extra or {})
         self._check_bounds(request)
         if request.dry_run and request.stream:
             _refuse("dry_run", "writes no answer to stream: leave out stream")
@@ -146,7 +148,7 @@ def _check_penalties(request: ChatRequest, scope: Scope) -> None:
 
 
 def _check_texts(
-    request: ChatRequest, markers: Sequence[str], normal: Callable[[str], str]
+    request: ChatRequest, markers: re.Pattern[str], normal: Callable[[str], str]
 ) -> None:
     """No text of the client's may spell a control token or another special token.
 
@@ -156,14 +158,10 @@ def _check_texts(
     sources = (("messages", request.messages), ("tools", request.tools))
     for field, value in (*sources, ("documents", request.documents)):
         for path, text in _texts(value, field):
-            spelled = {text, normal(text)}
-            for marker in markers:
-                if any(marker in spelling for spelling in spelled):
-                    _refuse(
-                        field,
-                        f"contains {marker}, a token of this model that text may not spell",
-                        path,
-                    )
+            spelled = markers.search(text) or markers.search(normal(text))
+            if spelled is not None:
+                what = f"contains {spelled[0]}, a token of this model that text may not spell"
+                _refuse(field, what, path)
 
 
 def _normalization(tokenizer: TokenizerLike) -> Callable[[str], str]:

@@ -47,9 +47,10 @@ class ChatRequest(ChatCompletionRequest, DialFields):
     @property
     def turn(self) -> Turn:
         """What the server knows of this request since it was admitted."""
-        if self._turn is None:
+        turn = self._turn
+        if turn is None:
             raise RuntimeError("a request went on towards the engine without being admitted")
-        return self._turn
+        return turn
 
     @property
     def admitted(self) -> bool:

@@ -50,10 +50,11 @@ class Bench:
         if todo and self._options.load.shares and self.journal.first(Saturation) is None:
             self.journal.add(self._saturation())
         self._start = time.monotonic()
-        for arm, repetition in todo:
-            self.journal.add(self._one(arm, repetition))
+        for arms, repetition in todo:
+            for run in self._repeat(arms, repetition):
+                self.journal.add(run)
             self._made += 1
-            self._say(f"{arm}, repetition {repetition + 1}", len(todo))
+            self._say(f"{' '.join(arms)}, repetition {repetition + 1}", len(todo))
         if self._options.many and self.journal.first(Many) is None:
             self.journal.add(self._many())
 
@@ -78,14 +79,16 @@ class Bench:
         if before != setup:
             raise ValueError(f"{where} was made otherwise:\n{before}\nNow it would be:\n{setup}")
 
-    def _missing(self) -> list[tuple[str, int]]:
+    def _missing(self) -> list[tuple[list[str], int]]:
+        """Arms whose servers are up at the same time, and in which repetition."""
         done = {(run.arm, run.repetition) for run in self.journal.runs()}
-        return [
-            (arm, repetition)
-            for repetition in range(self._options.repetitions)
-            for arm in order(self._options.under_load, repetition)
-            if (arm, repetition) not in done
-        ]
+        found = []
+        for repetition in range(self._options.repetitions):
+            ordered = order(self._options.under_load, repetition)
+            arms = [arm for arm in ordered if (arm, repetition) not in done]
+            groups = [arms] if self._options.together else [[arm] for arm in arms]
+            found += [(group, repetition) for group in groups if group]
+        return found
 
     def _saturation(self) -> Saturation:
         """What stock vLLM answers at most; the machine is warm afterwards."""
@@ -97,22 +100,30 @@ class Bench:
         print(f"saturation: {rate:.2f} requests a second", flush=True)
         return Saturation(requests_per_s=rate)
 
-    def _one(self, arm: str, repetition: int) -> Run:
+    def _repeat(self, arms: list[str], repetition: int) -> list[Run]:
+        """Start these arms' servers, and put each load on one after the other."""
         saturation = self.journal.first(Saturation)
-        cells = self._options.load.cells()
-        with self._server(arm, f"{arm}-{repetition}") as server:
-            found = {
-                cell.name: self._put_under(server, arm, cell, repetition, saturation)
-                for cell in cells
+        found: dict[str, dict[str, Requests]] = {arm: {} for arm in arms}
+        with ExitStack() as stack:
+            servers = {
+                arm: stack.enter_context(self._server(arm, f"{arm}-{repetition}")) for arm in arms
             }
-            return Run(
-                arm=arm,
-                repetition=repetition,
-                listens_s=server.listens_s,
-                first_answer_s=server.first_answer_s,
-                memory=_memory([server]),
-                cells=found,
-            )
+            for turn, cell in enumerate(self._options.load.cells()):
+                for arm in order(arms, turn):
+                    found[arm][cell.name] = self._put_under(
+                        servers[arm], arm, cell, repetition, saturation
+                    )
+            return [
+                Run(
+                    arm=arm,
+                    repetition=repetition,
+                    listens_s=server.listens_s,
+                    first_answer_s=server.first_answer_s,
+                    memory=_memory([server]),
+                    cells=found[arm],
+                )
+                for arm, server in servers.items()
+            ]
 
     def _put_under(
         self, server: Started, arm: str, cell: Cell, repetition: int, saturation: Saturation | None

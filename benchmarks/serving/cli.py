@@ -11,8 +11,10 @@ from benchmarks.serving.cells import Load
 
 DESCRIPTION = """\
 Servers side by side under vLLM's own load generator: stock vLLM, Demur, a guard model. Every
-repetition starts each arm's server by itself; every second one goes backwards (ABBA). What was
-measured is kept at once; --resume goes on behind it. Writes runs.jsonl, summary.json, report.md and
+repetition starts each arm's server by itself; every second one goes backwards (ABBA). With
+--together a repetition's servers are all up, and each load goes from arm to arm: what a noisy
+machine calls for, if its memory holds them. What was measured is kept at once; --resume goes on
+behind it. Writes runs.jsonl, summary.json, report.md and
 plots into the output's folder."""
 
 
@@ -27,6 +29,8 @@ class Options:
     """Of arm f."""
     checkpoint: Path = Path("checkpoints/demo")
     output: Path = Path("build/bench")
+    together: bool = False
+    """Whether the arms' servers are up at the same time, one of them under load."""
     resume: bool = False
 
     @property
@@ -41,10 +45,11 @@ class Options:
 
     def fixed(self) -> dict[str, Any]:
         """What must be the same in runs whose figures are put together."""
-        return {
+        load = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.load).items()
         }
+        return load | ({"together": True} if self.together else {})
 
 
 def options(argv: Sequence[str] | None = None) -> Options:
@@ -113,6 +118,11 @@ def options(argv: Sequence[str] | None = None) -> Options:
         help="default: %(default)s",
     )
     add("--output", type=Path, default=default.output, metavar="DIR", help="default: %(default)s")
+    add(
+        "--together",
+        action="store_true",
+        help="keep the arms' servers up at the same time, and put each load on one after the other",
+    )
     add("--resume", action="store_true", help="go on behind what the output's folder holds")
     parsed = vars(parser.parse_args(argv))
     load = {each.name: parsed.pop(each.name) for each in fields(Load)}
