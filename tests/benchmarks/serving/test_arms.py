@@ -78,6 +78,9 @@ class TestOptions:
         assert chosen.load == Load((2,), (), 4, 8)
         assert chosen.fixed() == {"concurrency": [2], "shares": [], "requests": 4, "tokens": 8}
 
+    def test_figures_of_servers_together_and_apart_are_not_mixed(self) -> None:
+        assert options(["--together"]).fixed() != options([]).fixed()
+
     @pytest.mark.parametrize("number", ["0", "-1", "x"])
     def test_numbers_are_at_least_1(self, number: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
