@@ -13,9 +13,9 @@ DESCRIPTION = """\
 Servers side by side under vLLM's own load generator: stock vLLM, Demur, a guard model. Every
 repetition starts each arm's server by itself; every second one goes backwards (ABBA). With
 --together a repetition's servers are all up, and each load goes from arm to arm: what a noisy
-machine calls for, if its memory holds them. What was measured is kept at once; --resume goes on
-behind it. Writes runs.jsonl, summary.json, report.md and
-plots into the output's folder."""
+machine calls for, if its memory holds them. A server's figures (with --together a repetition's)
+are kept once they are whole; --resume goes on behind them. Writes runs.jsonl, summary.json,
+report.md and plots into the output's folder."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Options:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.load).items()
         }
-        return load | ({"together": True} if self.together else {})
+        return load | {"together": self.together}
 
 
 def options(argv: Sequence[str] | None = None) -> Options:

@@ -76,7 +76,8 @@ class TestOptions:
         assert chosen.under_load == ["a", "b"]
         assert not chosen.many
         assert chosen.load == Load((2,), (), 4, 8)
-        assert chosen.fixed() == {"concurrency": [2], "shares": [], "requests": 4, "tokens": 8}
+        load = {"concurrency": [2], "shares": [], "requests": 4, "tokens": 8}
+        assert chosen.fixed() == load | {"together": False}
 
     def test_figures_of_servers_together_and_apart_are_not_mixed(self) -> None:
         assert options(["--together"]).fixed() != options([]).fixed()
