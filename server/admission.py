@@ -104,7 +104,8 @@ class Admission:
 
     def _check_bounds(self, request: ChatRequest) -> None:
         for field in ("max_completion_tokens", "max_tokens"):
-            value = getattr(request, field)
+            # As an attribute the older one warns: pydantic has it deprecated.
+            value = vars(request)[field]
             if value is not None and value < 1:
                 _refuse(field, f"must be at least 1, not {value}")
         if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:

@@ -1,11 +1,11 @@
 """vLLM's chat handler with the refusal gate's decisions put into its responses."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 from fastapi import Request
+from pydantic_core import from_json, to_json
 from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionLogProbs,
     ChatCompletionResponse,
@@ -279,7 +279,7 @@ class RefusalServingChat(OpenAIServingChat):
         """One event with what is still to be told, and how many choices it opens."""
         if not event.startswith(_DATA + "{"):
             return event, 0
-        chunk = json.loads(event.removeprefix(_DATA))
+        chunk = from_json(event.removeprefix(_DATA))
         opened = 0
         for choice in chunk.get("choices", []):
             decided = request.turn.choices.get(choice["index"])
@@ -295,8 +295,8 @@ class RefusalServingChat(OpenAIServingChat):
             if decided is not None and decided.refused:
                 _as_refusal(choice)
         if first and opened:
-            chunk["refusal_settings"] = self.annotations.of_request(request).model_dump()
-        return f"{_DATA}{json.dumps(chunk, ensure_ascii=False)}\n\n", opened
+            chunk["refusal_settings"] = self.annotations.of_request(request)
+        return f"{_DATA}{to_json(chunk).decode()}\n\n", opened
 
     def _annotate(self, choice: ChatCompletionResponseChoice, decided: Choice, turn: Turn) -> None:
         for field, value in self.annotations.of_choice(decided, turn).items():

@@ -35,7 +35,8 @@ The dtype is the calibration's unless you give one. And flags of our own:
   --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
   --content-filter-results
                          each choice also says what was filtered in Azure OpenAI's shape
-  --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05)
+  --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05, but at
+                         most one in 10 seconds)
   --request-log FILE     write a line of JSON for each request, without its messages; - is standard
                          output
   --request-log-prompts  with its messages

@@ -26,6 +26,7 @@ from server.operator_file import OperatorFileError
 from server.operator_policy import LivePolicy, OperatorPolicy, api_keys
 from server.refusal_texts import GENERATED, SOURCES, RefusalTexts
 from server.routes import PLUGIN
+from server.watch import SPARING, Sample
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
 
@@ -56,10 +57,10 @@ TEMPLATES_HELP = (
 MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
 NO_PLAYGROUND_HELP = "do not serve the playground, a page at /"
 CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
-SCORE_SAMPLE = 0.05
 SAMPLE_HELP = (
     "share of the prompts whose scores are looked at, for the drift and rates in /metrics; each"
-    f" costs one token of the engine (default: {SCORE_SAMPLE})"
+    " costs the engine a token, and one more for each category that is unlikely (default:"
+    f" {SPARING.share}, but at most one prompt in {SPARING.pause_s:.0f} seconds)"
 )
 BODY_HELP = "largest body of a request, in MiB; more is a 413"
 LOG_HELP = "write a line of JSON for each request; - is standard output"
@@ -138,7 +139,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
     ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
     ours.add_argument(
-        "--score-sample", type=share, default=SCORE_SAMPLE, metavar="SHARE", help=SAMPLE_HELP
+        "--score-sample", type=sample, default=SPARING, metavar="SHARE", help=SAMPLE_HELP
     )
     ours.add_argument("--max-body-mib", type=positive, default=bodies.MAX_BODY_MIB, help=BODY_HELP)
     ours.add_argument(
@@ -167,12 +168,12 @@ def _check_request_log(path: Path | None) -> None:
         raise LaunchError(f"--request-log {path} cannot be written: {error}") from error
 
 
-def share(text: str) -> float:
-    """A flag's value between 0 and 1; raises argparse.ArgumentTypeError."""
+def sample(text: str) -> Sample:
+    """A flag's value, a share between 0 and 1; raises argparse.ArgumentTypeError."""
     value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return value
+    return Sample(value)
 
 
 def positive(text: str) -> float:

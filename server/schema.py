@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, model_validator
 from vllm.config import ModelConfig
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -42,24 +43,22 @@ class ChatRequest(ChatCompletionRequest, DialFields):
         description="Language of the template; left out, the templates' default.",
     )
 
-    _turn: Turn | None = PrivateAttr(default=None)
-
-    @property
+    @cached_property
     def turn(self) -> Turn:
-        """What the server knows of this request since it was admitted."""
-        turn = self._turn
-        if turn is None:
-            raise RuntimeError("a request went on towards the engine without being admitted")
-        return turn
+        """What the server knows of this request since it was admitted.
+
+        `begin` sets it. No private attribute: pydantic's are looked up ten times as slowly.
+        """
+        raise RuntimeError("a request went on towards the engine without being admitted")
 
     @property
     def admitted(self) -> bool:
         """Whether it was, and so has its turn."""
-        return self._turn is not None
+        return "turn" in vars(self)
 
     def begin(self, turn: Turn) -> None:
         """Note that the request was admitted."""
-        self._turn = turn
+        self.turn = turn
 
     @model_validator(mode="before")
     @classmethod

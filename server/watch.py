@@ -1,15 +1,18 @@
 """Does the dial stay true? A sample of the live prompts is looked at, beside their answers.
 
-A prompt that is drawn is judged once more, for one token behind a prompt that is in the engine's
-prefix cache. From the sample come the distribution of scores, their drift from the calibration, and
-the rates that were asked for against those that came out. Labels are not known: a prompt counts for
-the category that the model itself holds most likely, from p = 0.5 on.
+A prompt that is drawn is judged once more, for a few tokens (`server.judge`) behind a prompt that
+is in the engine's prefix cache. From the sample come the distribution of scores, their drift from
+the calibration, and the rates that were asked for against those that came out. Labels are not
+known: a prompt counts for the category that the model itself holds most likely, from p = 0.5 on.
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +26,20 @@ from steering.drift import WINDOW, Drift, DriftWindow
 from steering.scope_policy import HABIT
 from steering.settings import Steering
 
+
+@dataclass(frozen=True)
+class Sample:
+    """Which prompts are looked at."""
+
+    share: float
+    """Of the prompts, 0 to 1."""
+    pause_s: float = 0.0
+    """Behind each, in which none is."""
+
+
+SPARING = Sample(0.05, 10)
+"""Unless the operator says otherwise. A prompt that is looked at costs the engine a token, and
+another one for each category that is unlikely: a busy server learns no less from fewer of them."""
 LOOK_EVERY = 20
 """Prompts between two comparisons with the calibration."""
 
@@ -46,12 +63,13 @@ class Watch:
         categories: Sequence[str],
         calibration: CalibrationScores | None,
         metrics: Metrics,
-        share: float,
+        sample: Sample,
     ) -> None:
-        """calibration: of the first token; None without. share: of the prompts, 0 to 1."""
+        """calibration: of the first token; None without."""
         self._categories = tuple(categories)
         self._metrics = metrics
-        self._share = share
+        self._sample = sample
+        self._next = -math.inf
         self._seen: deque[_Seen] = deque(maxlen=WINDOW)
         self._window = None
         if calibration is not None and len(calibration.labels):
@@ -62,7 +80,11 @@ class Watch:
 
     def draw(self) -> bool:
         """Whether the next prompt is one to look at."""
-        return random.random() < self._share
+        now = monotonic()
+        drawn = now >= self._next and random.random() < self._sample.share
+        if drawn:
+            self._next = now + self._sample.pause_s
+        return drawn
 
     def look(self, judging: Judging | Judgement, turn: Turn) -> None:
         """Take in a prompt that was judged, or have it judged beside its answer; returns at once.

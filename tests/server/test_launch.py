@@ -17,7 +17,6 @@ from server.launch import (
     GATE_V2,
     GUARDS,
     OUTER_GUARDS,
-    SCORE_SAMPLE,
     LaunchError,
     check_texts,
     compile_nothing_in_vain,
@@ -27,6 +26,7 @@ from server.launch import (
     parse,
     put_gate_in,
 )
+from server.watch import SPARING, Sample
 from steering.policy import Policy
 from tests.server.conftest import TEMPLATES
 
@@ -215,8 +215,8 @@ class TestArguments:
         assert parse(["demo", "--content-filter-results"]).content_filter_results
         assert parse(["demo"]).refusal_text == "generated"
         assert parse(["demo", "--refusal-text", "template"]).refusal_text == "template"
-        assert parse(["demo"]).score_sample == SCORE_SAMPLE
-        assert parse(["demo", "--score-sample", "0"]).score_sample == 0
+        assert parse(["demo"]).score_sample == SPARING
+        assert parse(["demo", "--score-sample", "0.5"]).score_sample == Sample(0.5)
         assert parse(["demo"]).playground
         assert not parse(["demo", "--no-playground"]).playground
 

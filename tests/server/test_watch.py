@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from server.judge import Judgement
 from server.metrics import Metrics
 from server.turn import Turn
-from server.watch import LOOK_EVERY, Watch
+from server.watch import LOOK_EVERY, Sample, Watch
 from steering.calibration import CalibrationScores
 from steering.drift import FEWEST
 from steering.manifest import Scope
@@ -32,7 +32,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def watch(registry: CollectorRegistry) -> Watch:
-    return Watch(NAMES, CALIBRATION, Metrics(NAMES, registry), 0.5)
+    return Watch(NAMES, CALIBRATION, Metrics(NAMES, registry), Sample(0.5))
 
 
 def feed(watch: Watch, scores: np.ndarray[tuple[int, int], np.dtype]) -> None:
@@ -54,7 +54,7 @@ def test_prompts_like_the_calibrations_raise_no_alarm(
 ) -> None:
     metrics = Metrics(NAMES, registry)
     for seed in range(20):
-        feed(Watch(NAMES, CALIBRATION, metrics, 1.0), drawn(300, seed + 10))
+        feed(Watch(NAMES, CALIBRATION, metrics, Sample(1.0)), drawn(300, seed + 10))
     assert log == []
     assert 0 < (index(registry) or 0) < 0.2
 
@@ -104,15 +104,24 @@ def test_rates_are_of_the_first_token(
 
 
 def test_is_served_without_a_calibration(registry: CollectorRegistry) -> None:
-    feed(Watch(NAMES, None, Metrics(NAMES, registry), 1.0), drawn(LOOK_EVERY, 3))
+    feed(Watch(NAMES, None, Metrics(NAMES, registry), Sample(1.0)), drawn(LOOK_EVERY, 3))
     assert index(registry) is None
     assert registry.get_sample_value("demur_score_count", {"category": "safety"}) == LOOK_EVERY
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 50)])
 def test_draws_its_share(registry: CollectorRegistry, share: float, expected: int) -> None:
-    watch = Watch(NAMES, None, Metrics(NAMES, registry), share)
+    watch = Watch(NAMES, None, Metrics(NAMES, registry), Sample(share))
     assert sum(watch.draw() for _ in range(50)) == expected
+
+
+def test_a_busy_server_draws_one_and_pauses(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(NAMES, None, Metrics(NAMES, registry), Sample(1.0, pause_s=10))
+    clock = iter([100.0, 100.1, 109.9, 110.0, 119.9])
+    monkeypatch.setattr("server.watch.monotonic", lambda: next(clock))
+    assert [watch.draw() for _ in range(5)] == [True, False, False, True, False]
 
 
 def test_a_prompt_that_cannot_be_judged_is_counted_and_nothing_else(
