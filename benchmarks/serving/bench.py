@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -103,15 +104,18 @@ class Bench:
     def _repeat(self, arms: list[str], repetition: int) -> list[Run]:
         """Start these arms' servers, and put each load on one after the other."""
         saturation = self.journal.first(Saturation)
-        found: dict[str, dict[str, Requests]] = {arm: {} for arm in arms}
+        cells = self._options.load.cells()
+        found: dict[str, dict[str, list[Requests]]] = {arm: defaultdict(list) for arm in arms}
         with ExitStack() as stack:
             servers = {
                 arm: stack.enter_context(self._server(arm, f"{arm}-{repetition}")) for arm in arms
             }
-            for turn, cell in enumerate(self._options.load.cells()):
+            # The warm-up comes once; then all loads, as often as there are rounds.
+            loads = cells[:1] + cells[1:] * self._options.rounds
+            for turn, cell in enumerate(loads):
                 for arm in order(arms, turn):
-                    found[arm][cell.name] = self._put_under(
-                        servers[arm], arm, cell, repetition, saturation
+                    found[arm][cell.name].append(
+                        self._put_under(servers[arm], arm, cell, repetition, saturation)
                     )
             return [
                 Run(
@@ -120,7 +124,7 @@ class Bench:
                     listens_s=server.listens_s,
                     first_answer_s=server.first_answer_s,
                     memory=_memory([server]),
-                    cells=found[arm],
+                    cells={name: Requests.joined(parts) for name, parts in found[arm].items()},
                 )
                 for arm, server in servers.items()
             ]
@@ -130,6 +134,7 @@ class Bench:
     ) -> Requests:
         load = self._options.load
         target = Target(
+            server.server,
             server.url,
             self._options.checkpoint,
             self._prompts,

@@ -31,6 +31,8 @@ class Options:
     output: Path = Path("build/bench")
     together: bool = False
     """Whether the arms' servers are up at the same time, one of them under load."""
+    rounds: int = 1
+    """How often each server is put under each load."""
     resume: bool = False
 
     @property
@@ -49,7 +51,7 @@ class Options:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.load).items()
         }
-        return load | {"together": self.together}
+        return load | {"together": self.together, "rounds": self.rounds}
 
 
 def options(argv: Sequence[str] | None = None) -> Options:
@@ -122,6 +124,13 @@ def options(argv: Sequence[str] | None = None) -> Options:
         "--together",
         action="store_true",
         help="keep the arms' servers up at the same time, and put each load on one after the other",
+    )
+    add(
+        "--rounds",
+        type=_positive,
+        default=default.rounds,
+        metavar="N",
+        help="how often each server is put under each load (default: %(default)s)",
     )
     add("--resume", action="store_true", help="go on behind what the output's folder holds")
     parsed = vars(parser.parse_args(argv))

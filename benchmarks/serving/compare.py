@@ -20,8 +20,20 @@ METRICS: Mapping[str, str] = {
     "tpot": "time per further token, ms",
     "e2e": "end to end, ms",
 }
-"""Figures that are compared, and what they are."""
-OF_ALL = ("throughput", "e2e")
+"""Figures that are compared and drawn, and what they are."""
+COSTS: Mapping[str, str] = {
+    "front_cpu": "CPU time of the front end per request, ms",
+    "engine_cpu": "CPU time of the engine per token, ms",
+}
+"""Figures that are compared as well."""
+WAITS: Mapping[str, str] = {
+    "outside": "in the client, on the connection, and until the prompt is rendered",
+    "inside": "from there to the engine, and from the engine back",
+    "queue": "in the engine's queue",
+    "prefill": "in the engine's batch",
+}
+"""Where a request waits for its first piece, in milliseconds; these add up."""
+OF_ALL = ("throughput", "e2e", *COSTS)
 """Figures that answers of other lengths change, whatever the server does."""
 GOOD = 0.98
 """A ratio of throughputs that is no worse than this is no cost that a user notices."""

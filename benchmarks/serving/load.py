@@ -16,6 +16,8 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from benchmarks.serving.cells import Cell
 from benchmarks.serving.results import Requests, of_bench
+from benchmarks.serving.spent import Meter
+from tests.e2e.server import Server
 
 MODEL = "benchmark"
 """What every server calls the model."""
@@ -25,7 +27,9 @@ MODEL = "benchmark"
 class Target:
     """Where requests go, and what they are made of."""
 
+    server: Server
     url: str
+    """Where clients ask: the server, or the guard in front of it."""
     tokenizer: Path
     prompts: Path
     """JSON lines of `{"prompt": ...}`."""
@@ -58,7 +62,9 @@ def put_under(
     serve.add_cli_args(parser)
     args = parser.parse_args(arguments(target, cell, rate, seed))
     with target.log.open("a") as log, contextlib.redirect_stdout(log), _each_with(settings):
-        return of_bench(serve.main(args))
+        meter = Meter(target.server)
+        result = serve.main(args)
+    return of_bench(result, meter.read())
 
 
 @contextlib.contextmanager

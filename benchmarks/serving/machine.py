@@ -49,9 +49,14 @@ class Cores:
         """Put the processes of a server, which is process group `group`, on their cores."""
         for process in members(group):
             with contextlib.suppress(*ENDED):
-                engine = ENGINE in (process / "cmdline").read_bytes()
+                own = self.engine if is_engine(process) else self.front
                 for thread in (process / "task").iterdir():
-                    os.sched_setaffinity(int(thread.name), self.engine if engine else self.front)
+                    os.sched_setaffinity(int(thread.name), own)
+
+
+def is_engine(process: Path) -> bool:
+    """Whether a folder of /proc is that of an engine; raises one of ENDED if it is gone."""
+    return ENGINE in (process / "cmdline").read_bytes()
 
 
 @contextlib.contextmanager

@@ -9,12 +9,15 @@ import numpy as np
 from benchmarks.serving.arms import ARMS, PAIRS
 from benchmarks.serving.cells import NATURAL
 from benchmarks.serving.compare import (
+    COSTS,
     METRICS,
     VERDICTS,
+    WAITS,
     Estimate,
     Verdict,
     cells_of,
     compared,
+    difference,
     figures,
     in_time,
     later,
@@ -25,6 +28,7 @@ from benchmarks.serving.results import Journal, Many, Run, Saturation, Setup
 from training.evaluation.report import markdown_table
 
 NONE = "-"
+RATIOS = {**METRICS, **COSTS}
 FREE = (("b", "a"), ("c", "b"))
 """Pairs of which the first should cost nothing over the second."""
 
@@ -34,7 +38,7 @@ def report(journal: Journal) -> Iterator[str]:
     runs = journal.runs()
     yield from _head(journal, runs)
     yield from _verdicts(runs)
-    for metric, title in METRICS.items():
+    for metric, title in RATIOS.items():
         yield from _of_pairs(
             runs,
             f"Ratios: {title}",
@@ -42,15 +46,9 @@ def report(journal: Journal) -> Iterator[str]:
         )
     title = "By how many decode steps the first token comes later"
     yield from _of_pairs(runs, title, lambda *of: later(runs, *of))
-    for metric, title in METRICS.items():
-        yield from markdown_table(
-            f"Medians: {title}",
-            ("", *cells_of(runs)),
-            (
-                (_title(name), *(_median(runs, cell, metric, name) for cell in cells_of(runs)))
-                for name in _names(runs)
-            ),
-        )
+    yield from _waits(runs)
+    for metric, title in RATIOS.items():
+        yield from _medians(runs, metric, f"Medians: {title}")
     yield from _by_outcome(runs)
     yield from _servers(journal, runs)
 
@@ -62,7 +60,7 @@ def summary(journal: Journal) -> dict[str, Any]:
         f"{arm}/{base}": {
             cell: {
                 metric: None if found is None else asdict(found)
-                for metric in METRICS
+                for metric in RATIOS
                 for found in [compared(runs, cell, metric, arm, base)]
             }
             for cell in cells_of(runs)
@@ -124,6 +122,27 @@ def _of_pairs(
     ]
     if rows:
         yield from markdown_table(title, ("", *cells), rows)
+
+
+def _waits(runs: Sequence[Run]) -> Iterator[str]:
+    """Where requests wait for the first piece: medians of means, and differences of pairs."""
+    for metric, title in WAITS.items():
+        yield from _medians(runs, metric, f"On the way to the first piece, ms: {title}")
+        yield from _of_pairs(
+            runs,
+            f"The same, by how many ms more: {title}",
+            lambda cell, *of, metric=metric: difference(figures(runs, cell, metric), *of),
+        )
+
+
+def _medians(runs: Sequence[Run], metric: str, title: str) -> Iterator[str]:
+    """A row for each arm, a column for each load."""
+    cells = cells_of(runs)
+    rows = [
+        (_title(name), *(_median(runs, cell, metric, name) for cell in cells))
+        for name in _names(runs)
+    ]
+    yield from markdown_table(title, ("", *cells), rows)
 
 
 def _median(

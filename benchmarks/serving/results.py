@@ -18,6 +18,27 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Spent(_Frozen):
+    """What a server has spent on a load; in seconds."""
+
+    front_s: float
+    """CPU time of all its processes but the engine's; a guard's proxy is none of them."""
+    engine_s: float
+    requests: int
+    """Whose first token the engine gave, those asked by a guard or for scores among them."""
+    first_s: float
+    """Sum over these: from the rendering of the prompt to the first token (vLLM's own clock)."""
+    queue_s: float
+    """Of it, waiting in the engine."""
+    prefill_s: float
+    """Of it, in the engine's batch."""
+
+    def plus(self, other: "Spent") -> "Spent":
+        """Both together."""
+        own, its = self.model_dump(), other.model_dump()
+        return Spent(**{name: value + its[name] for name, value in own.items()})
+
+
 class Requests(_Frozen):
     """One cell's requests, those that were answered whole; times in milliseconds."""
 
@@ -39,6 +60,26 @@ class Requests(_Frozen):
     tokens: tuple[int, ...]
     """Of the answers, as the server counts them in `usage`."""
     refused: tuple[bool, ...]
+    spent: Spent
+
+    @classmethod
+    def joined(cls, parts: Sequence["Requests"]) -> "Requests":
+        """The requests of several rounds of the same load."""
+        first, *others = parts
+        found = first
+        for part in others:
+            found = cls(
+                seconds=found.seconds + part.seconds,
+                failed=found.failed + part.failed,
+                spent=found.spent.plus(part.spent),
+                **{name: getattr(found, name) + getattr(part, name) for name in cls._of_each()},
+            )
+        return found
+
+    @classmethod
+    def _of_each(cls) -> list[str]:
+        """Fields with a value for each request."""
+        return [name for name in cls.model_fields if name not in ("seconds", "failed", "spent")]
 
     def figures(self, *, refused: bool | None = None) -> dict[str, float]:
         """Medians over requests and, over all of them, throughput.
@@ -67,7 +108,24 @@ class Requests(_Frozen):
         if refused is None:
             found["throughput"] = float(tokens.sum() / self.seconds)
             found["requests"] = len(kept) / self.seconds
+            found |= self._costs()
         return found
+
+    def _costs(self) -> dict[str, float]:
+        """CPU time, and where a request waits for its first piece: means in milliseconds."""
+        spent = self.spent
+        first, queue, prefill = (
+            MS * total / max(1, spent.requests)
+            for total in (spent.first_s, spent.queue_s, spent.prefill_s)
+        )
+        return {
+            "front_cpu": MS * spent.front_s / len(self.ttft),
+            "engine_cpu": MS * spent.engine_s / sum(self.tokens),
+            "outside": float(np.mean(self.ttft)) - first,
+            "inside": first - queue - prefill,
+            "queue": queue,
+            "prefill": prefill,
+        }
 
 
 class Memory(_Frozen):
@@ -147,7 +205,7 @@ class Journal:
         return next((line for line in self.lines if isinstance(line, kind)), None)
 
 
-def of_bench(result: Mapping[str, Any]) -> Requests:
+def of_bench(result: Mapping[str, Any], spent: Spent) -> Requests:
     """What `bench serve --save-detailed` found. Raises ValueError if no request was answered."""
     errors: Sequence[str] = result["errors"]
     whole = [
@@ -171,4 +229,5 @@ def of_bench(result: Mapping[str, Any]) -> Requests:
         tokens=tuple(result["output_lens"][at] for at in whole),
         # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`.
         refused=tuple(not result["generated_texts"][at] for at in whole),
+        spent=spent,
     )

@@ -1,8 +1,12 @@
 """Runs with figures that a test can reckon with."""
 
-from benchmarks.serving.results import Memory, Requests, Run
+from benchmarks.serving.results import Memory, Requests, Run, Spent
 
 MEMORY = Memory(peak=900.0, proportional=700.0)
+
+
+SPENT = Spent(front_s=0.4, engine_s=1.1, requests=5, first_s=0.04, queue_s=0.005, prefill_s=0.025)
+"""Of four requests and one that was looked at for its scores."""
 
 
 def requests(
@@ -19,6 +23,7 @@ def requests(
         e2e=(at_first + step_ms * (tokens - 1),) * count,
         tokens=(tokens,) * count,
         refused=(True,) * refused + (False,) * (count - refused),
+        spent=SPENT,
     )
 
 

@@ -77,7 +77,7 @@ class TestOptions:
         assert not chosen.many
         assert chosen.load == Load((2,), (), 4, 8)
         load = {"concurrency": [2], "shares": [], "requests": 4, "tokens": 8}
-        assert chosen.fixed() == load | {"together": False}
+        assert chosen.fixed() == load | {"together": False, "rounds": 1}
 
     def test_figures_of_servers_together_and_apart_are_not_mixed(self) -> None:
         assert options(["--together"]).fixed() != options([]).fixed()

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.serving.results import FILE, Journal, Many, Run, Saturation, of_bench
-from tests.benchmarks.serving.made import MEMORY, requests, run
+from benchmarks.serving.compare import WAITS
+from benchmarks.serving.results import FILE, Journal, Many, Requests, Run, Saturation, of_bench
+from tests.benchmarks.serving.made import MEMORY, SPENT, requests, run
 
 BENCH: dict[str, Any] = {
     "duration": 2.0,
@@ -21,7 +22,7 @@ BENCH: dict[str, Any] = {
 
 class TestOfBench:
     def test_times_are_in_milliseconds_and_failures_are_counted(self) -> None:
-        found = of_bench(BENCH)
+        found = of_bench(BENCH, SPENT)
         assert found.ttft == pytest.approx((10, 20))
         assert found.first_text == pytest.approx((10, 24))
         assert found.gap == pytest.approx((5, 6))
@@ -29,12 +30,12 @@ class TestOfBench:
         assert (found.tokens, found.failed, found.seconds) == ((3, 2), 1, 2.0)
 
     def test_an_answer_without_content_is_a_refusal(self) -> None:
-        assert of_bench(BENCH).refused == (False, True)
+        assert of_bench(BENCH, SPENT).refused == (False, True)
 
     def test_nothing_answered_names_the_first_error(self) -> None:
         none = BENCH | {"errors": ["Unauthorized"] * 3}
         with pytest.raises(ValueError, match="Unauthorized"):
-            of_bench(none)
+            of_bench(none, SPENT)
 
 
 class TestFigures:
@@ -49,6 +50,25 @@ class TestFigures:
 
     def test_an_answer_of_one_token_has_no_time_per_token(self) -> None:
         assert not {"tpot", "step"} & requests(tokens=1).figures().keys()
+
+    def test_cpu_time_is_of_each_request_and_of_each_token(self) -> None:
+        found = requests(count=4, tokens=11).figures()
+        assert found["front_cpu"] == pytest.approx(100)
+        assert found["engine_cpu"] == pytest.approx(25)
+
+    def test_what_a_request_waits_for_adds_up_to_its_first_piece(self) -> None:
+        found = requests(10.0).figures()
+        waits = {name: found[name] for name in WAITS}
+        assert waits == pytest.approx({"outside": 2, "inside": 2, "queue": 1, "prefill": 5})
+        assert sum(waits.values()) == pytest.approx(found["ttft"])
+
+    def test_rounds_of_the_same_load_are_one(self) -> None:
+        one, two = requests(10.0, count=4), requests(30.0, count=2)
+        both = Requests.joined([one, two])
+        assert both.ttft == one.ttft + two.ttft
+        assert both.seconds == 2.0
+        assert both.spent.requests == 2 * SPENT.requests
+        assert Requests.joined([one]) == one
 
     def test_answered_and_refused_apart(self) -> None:
         mixed = requests(count=4, refused=4)
