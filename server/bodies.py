@@ -17,9 +17,6 @@ from server.errors import CLOSE, error_response
 
 GUARD = "server.bodies.BodyGuard"
 """For vLLM's `--middleware`."""
-MAX_BODY_MIB = 4.0
-"""Some 128k tokens of text and as much again; the worst such body takes some seconds to check."""
-BODY_TIMEOUT_S = 30.0
 MIB = 1 << 20
 
 

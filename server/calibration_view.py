@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vllm.exceptions import VLLMValidationError
 
 from server.dial_fields import DialFields
-from server.refusal_texts import RefusalText, RefusalTexts
+from server.flags import RefusalText
+from server.refusal_texts import RefusalTexts
 from server.schema import RefusalSettings
 from server.solving import beside, solve_ahead
 from steering.bounds import Range

@@ -247,7 +247,7 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> AsyncGenerator[str, None]:
         """Server-sent events; a refused choice streams `delta.refusal`.
 
-        Only opening chunks and those of refusals are taken apart, to add what was decided.
+        Only those are taken apart that need something of the decision put in.
         """
         turn = request.turn
         turn.restart_parsers()

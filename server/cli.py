@@ -1,13 +1,14 @@
 """`demur-serve`: vLLM's server with the refusal gate put in."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from server import hangup
+from server.flags import add_flags
 
-USAGE = """\
-usage: demur-serve CHECKPOINT [any flag of `vllm serve`]
-
+USAGE = "demur-serve CHECKPOINT [any flag of `vllm serve`]"
+DESCRIPTION = """\
 Serve a refusal-token checkpoint over an OpenAI-compatible API. CHECKPOINT is a folder that
 holds the model, refusal.json and, for refusal rates, the calibration scores.
 
@@ -24,35 +25,16 @@ and gets a refusal in message.refusal, as OpenAI's clients expect.
 
 Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dtype,
 --tensor-parallel-size, --max-model-len ... ; `demur-serve --help=all` lists every one.
-The dtype is the calibration's unless you give one. And flags of our own:
-  --refusal-policy FILE  default rates and bounds, for everybody and by API key (YAML); a
-                         changed file is read again at SIGHUP
-  --refusal-text SOURCE  generated: a refusal has the model's own words (the default); template:
-                         a text by category, for the price of one token
-  --refusal-templates FILE
-                         those texts, by language (YAML), instead of the checkpoint's; a changed
-                         file is read again at SIGHUP
-  --mirror-refusals      put a refusal's text into content too, for clients that drop `refusal`
-  --content-filter-results
-                         each choice also says what was filtered in Azure OpenAI's shape
-  --score-sample SHARE   prompts that are looked at for drift and rates in /metrics (0.05, but at
-                         most one in 10 seconds)
-  --request-log FILE     write a line of JSON for each request, without its messages; - is standard
-                         output
-  --request-log-prompts  with its messages
-  --max-body-mib MIB     largest body of a request; more is a 413
-  --body-timeout S       seconds within which a body must arrive; else a 408
-  --no-playground        do not serve the playground, a page at /
-
-example: demur-serve checkpoints/demo --port 8000 --enforce-eager
+The dtype is the calibration's unless you give one.
 """
+EXAMPLE = "example: demur-serve checkpoints/demo --port 8000 --enforce-eager"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server until it is stopped. Returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE, end="")
+        print(help_text(), end="")
         return 0 if arguments else 2
     hangup.hold()
     from server.engine_death import EngineDeathError
@@ -64,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"demur-serve: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def help_text() -> str:
+    """What `demur-serve --help` prints."""
+    parser = argparse.ArgumentParser(
+        usage=USAGE,
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    add_flags(parser.add_argument_group("flags of our own").add_argument)
+    return parser.format_help()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Start vLLM's server with the gate in its engine and our routes in its front end."""
 
 import argparse
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -22,11 +21,11 @@ from vllm.utils.torch_utils import STR_DTYPE_TO_TORCH_DTYPE
 
 from server import bodies, cors, drain, engine_death, hangup, keys, reasoning, request_log, routes
 from server.checkpoint import Checkpoint
+from server.flags import add_flags
 from server.operator_file import OperatorFileError
 from server.operator_policy import LivePolicy, OperatorPolicy, api_keys
-from server.refusal_texts import GENERATED, SOURCES, RefusalTexts
+from server.refusal_texts import RefusalTexts
 from server.routes import PLUGIN
-from server.watch import SPARING, Sample
 from steering.policy import Policy
 from steering.wire import CONFIG_KEY
 
@@ -44,28 +43,6 @@ GATE_V2 = "steering.v2:RefusalGate"
 GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD)
 OUTER_GUARDS = (cors.GUARD, routes.GUARD)
 """Middleware of ours; a request meets the last one first. The request log stands between."""
-
-POLICY_HELP = "default rates and bounds, for everybody and by API key (YAML); SIGHUP reads it again"
-TEXT_HELP = (
-    "whose words a refusal has where a request does not say: the model's, or a template's, for the"
-    f" price of one token (default: {GENERATED})"
-)
-TEMPLATES_HELP = (
-    "texts of refusals by language and category (YAML), instead of the checkpoint's; SIGHUP reads"
-    " it again"
-)
-MIRROR_HELP = "put a refusal's text into `content` too, for clients that drop `refusal`"
-NO_PLAYGROUND_HELP = "do not serve the playground, a page at /"
-CONTENT_FILTER_HELP = "each choice also says what was filtered in Azure OpenAI's shape"
-SAMPLE_HELP = (
-    "share of the prompts whose scores are looked at, for the drift and rates in /metrics; each"
-    " costs the engine a token, and one more for each category that is unlikely (default:"
-    f" {SPARING.share}, but at most one prompt in {SPARING.pause_s:.0f} seconds)"
-)
-BODY_HELP = "largest body of a request, in MiB; more is a 413"
-LOG_HELP = "write a line of JSON for each request; - is standard output"
-LOG_PROMPTS_HELP = "put messages into those lines, too"
-BODY_TIMEOUT_HELP = "seconds within which a body must arrive; else a 408"
 
 logger = init_logger("vllm.demur.launch")
 
@@ -133,24 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     ours = parser.add_argument_group(  # type: ignore[no-untyped-call]
         "demur", "Demur's own flags."
     )
-    ours.add_argument("--refusal-policy", type=Path, metavar="FILE", help=POLICY_HELP)
-    ours.add_argument("--refusal-text", choices=SOURCES, default=GENERATED, help=TEXT_HELP)
-    ours.add_argument("--refusal-templates", type=Path, metavar="FILE", help=TEMPLATES_HELP)
-    ours.add_argument("--mirror-refusals", action="store_true", help=MIRROR_HELP)
-    ours.add_argument("--content-filter-results", action="store_true", help=CONTENT_FILTER_HELP)
-    ours.add_argument(
-        "--score-sample", type=sample, default=SPARING, metavar="SHARE", help=SAMPLE_HELP
-    )
-    ours.add_argument("--max-body-mib", type=positive, default=bodies.MAX_BODY_MIB, help=BODY_HELP)
-    ours.add_argument(
-        "--body-timeout", type=positive, default=bodies.BODY_TIMEOUT_S, help=BODY_TIMEOUT_HELP
-    )
-    ours.add_argument("--request-log", type=Path, metavar="FILE", help=LOG_HELP)
-    ours.add_argument("--request-log-prompts", action="store_true", help=LOG_PROMPTS_HELP)
+    add_flags(ours.add_argument)
     parser.set_defaults(shutdown_timeout=drain.DRAIN_S)
-    ours.add_argument(
-        "--no-playground", dest="playground", action="store_false", help=NO_PLAYGROUND_HELP
-    )
     args: argparse.Namespace = parser.parse_args(list(arguments))
     if args.model_tag is None:
         raise LaunchError("name the checkpoint's folder first: demur-serve CHECKPOINT [options]")
@@ -166,29 +127,6 @@ def _check_request_log(path: Path | None) -> None:
             request_log.handler_for(path).close()
     except OSError as error:
         raise LaunchError(f"--request-log {path} cannot be written: {error}") from error
-
-
-def sample(text: str) -> Sample:
-    """A flag's value, a share between 0 and 1; raises argparse.ArgumentTypeError."""
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return Sample(value)
-
-
-def positive(text: str) -> float:
-    """A flag's value above 0, and finite; raises argparse.ArgumentTypeError."""
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def load_checkpoint(model: str) -> Checkpoint:

@@ -71,10 +71,12 @@ class RefusalParser(Parser):
         choice = self._turn.choices.get(self._index)
         answer, refusal = (delta_text, "") if choice is None else choice.latest
         refused = choice is not None and choice.refused
-        message: DeltaMessage | None = None
-        if self._inner is None:
+        message: DeltaMessage | None
+        if not answer and refused:
+            message = None
+        elif self._inner is None:
             message = DeltaMessage(content=answer)
-        elif answer or not refused:
+        else:
             message = self._inner.parse_delta(
                 answer, delta_token_ids, request, prompt_token_ids, finished=finished
             )

@@ -5,18 +5,14 @@ Under templates the engine stops at the refuse token: the refusal costs that one
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 from vllm.exceptions import VLLMValidationError
 
+from server.flags import GENERATED, RefusalText
 from server.operator_file import Live, OperatorFileError, fault, read
 from steering.manifest import Manifest
 from steering.refusal_templates import TEMPLATES_FILE, RefusalTemplates
-
-RefusalText = Literal["generated", "template"]
-SOURCES: tuple[RefusalText, ...] = get_args(RefusalText)
-GENERATED: RefusalText = "generated"
-"""What happens where nobody asks for templates."""
 
 
 class LiveTemplates(Live[RefusalTemplates | None]):

@@ -13,7 +13,7 @@ from vllm.renderers import TokenizeParams
 from vllm.sampling_params import SamplingParams
 
 from server.dial_fields import DialFields
-from server.refusal_texts import RefusalText
+from server.flags import RefusalText
 from server.turn import Turn
 from steering.manifest import Scope
 from steering.settings import Settings, Steering, probability_of

@@ -29,6 +29,9 @@ class Choice:
     """Text from the refusal on, as far as the engine has written it."""
     latest: tuple[str, str] = ("", "")
     """What the engine's last output added before the refusal, and from it on."""
+    ends: bool = False
+    """Whether the engine's last output of it was the final one."""
+    has_logprobs: bool = False
     token_ids: list[int] = field(default_factory=list)
     """The engine's tokens of the answer; kept only where it may be refused later."""
     _seen: int = 0
@@ -134,8 +137,11 @@ class Turn:
         self._parsers = 0
 
     def has_news(self) -> bool:
-        """Whether a streamed piece may tell of a decision, or be a refusal's."""
-        return any(not choice.announced or choice.refused for choice in self.choices.values())
+        """Whether the latest piece of any choice's stream may need a decision put in."""
+        return any(
+            not choice.announced or (choice.refused and (choice.ends or choice.has_logprobs))
+            for choice in self.choices.values()
+        )
 
 
 def take_out_control_tokens(output: RequestOutput, turn: Turn, tokenizer: TokenizerLike) -> None:
@@ -156,6 +162,8 @@ def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> 
         return output
     kept = _decide(output.token_ids, choice, turn, tokenizer)
     choice.add(output.text)
+    choice.ends = output.finish_reason is not None
+    choice.has_logprobs = output.logprobs is not None
     if choice.plain and output.logprobs is None and len(kept) == len(output.token_ids):
         return output
     if choice.category is not None and turn.templates is not None and not choice.from_template:

@@ -11,13 +11,13 @@ import math
 import random
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
 from vllm.logger import init_logger
 
+from server.flags import Sample
 from server.judge import Judgement
 from server.metrics import Metrics
 from server.turn import Turn
@@ -26,20 +26,6 @@ from steering.drift import WINDOW, Drift, DriftWindow
 from steering.scope_policy import HABIT
 from steering.settings import Steering
 
-
-@dataclass(frozen=True)
-class Sample:
-    """Which prompts are looked at."""
-
-    share: float
-    """Of the prompts, 0 to 1."""
-    pause_s: float = 0.0
-    """Behind each, in which none is."""
-
-
-SPARING = Sample(0.05, 10)
-"""Unless the operator says otherwise. A prompt that is looked at costs the engine a token, and
-another one for each category that is unlikely: a busy server learns no less from fewer of them."""
 LOOK_EVERY = 20
 """Prompts between two comparisons with the calibration."""
 

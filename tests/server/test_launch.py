@@ -12,6 +12,7 @@ import pytest
 from server import cli, hangup, reasoning, request_log, routes
 from server.announce import banner
 from server.checkpoint import Checkpoint
+from server.flags import SPARING, Sample
 from server.launch import (
     GATE_V1,
     GATE_V2,
@@ -26,7 +27,6 @@ from server.launch import (
     parse,
     put_gate_in,
 )
-from server.watch import SPARING, Sample
 from steering.policy import Policy
 from tests.server.conftest import TEMPLATES
 
@@ -274,6 +274,7 @@ class TestCommand:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "refusal_rates" in done.stdout
+        assert "--score-sample SHARE" in done.stdout
 
     def test_without_arguments_shows_how_to_use_it(
         self, capsys: pytest.CaptureFixture[str]

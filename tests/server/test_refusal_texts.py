@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from vllm.exceptions import VLLMValidationError
 
+from server.flags import RefusalText
 from server.operator_file import OperatorFileError
-from server.refusal_texts import RefusalText, RefusalTexts
+from server.refusal_texts import RefusalTexts
 from steering.refusal_templates import TEMPLATES_FILE
 from tests.server.conftest import MANIFEST, TEMPLATES
 

@@ -225,7 +225,12 @@ def test_a_client_is_told_of_an_answer_once() -> None:
     assert not state.has_news()
 
 
-def test_every_piece_of_a_refusal_is_told_as_such() -> None:
+def test_a_piece_of_a_refusal_is_changed_where_vllm_would_write_otherwise() -> None:
     state = turn()
     state.choices[0] = Choice(category=1, announced=True)
+    cleaned(state, piece(0, "No", [40]))
+    assert not state.has_news()
+    cleaned(state, piece(0, "No", [40], logprobs=[{40: Logprob(-1.0)}]))
+    assert state.has_news()
+    cleaned(state, piece(0, "", [41], finish_reason="length"))
     assert state.has_news()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from server.flags import Sample
 from server.judge import Judgement
 from server.metrics import Metrics
 from server.turn import Turn
-from server.watch import LOOK_EVERY, Sample, Watch
+from server.watch import LOOK_EVERY, Watch
 from steering.calibration import CalibrationScores
 from steering.drift import FEWEST
 from steering.manifest import Scope
