@@ -33,6 +33,8 @@ WAITS: Mapping[str, str] = {
     "prefill": "in the engine's batch",
 }
 """Where a request waits for its first piece, in milliseconds; these add up."""
+FIRST: Mapping[str, str] = {"ttft": "first piece", "first_text": "first token"}
+"""Figures that may come a decode step later: the control token's."""
 OF_ALL = ("throughput", "e2e", *COSTS)
 """Figures that answers of other lengths change, whatever the server does."""
 GOOD = 0.98
@@ -136,13 +138,13 @@ def compared(runs: Sequence[Run], cell: str, metric: str, arm: str, base: str) -
     return ratio(figures(runs, cell, metric), arm, base)
 
 
-def later(runs: Sequence[Run], cell: str, arm: str, base: str) -> Estimate | None:
-    """By how many of the base's decode steps the arm's first token comes later.
+def later(runs: Sequence[Run], cell: str, metric: str, arm: str, base: str) -> Estimate | None:
+    """By how many of the base's decode steps a figure of FIRST is later with the arm.
 
     A step is what the base takes from its first token to the second, where the arm takes one more:
     under load it is longer than later ones, since others' prompts share it.
     """
-    first, steps = (figures(runs, cell, metric) for metric in ("first_text", "step"))
+    first, steps = (figures(runs, cell, name) for name in (metric, "step"))
     in_steps = {
         (name, repetition): value / steps[base, repetition]
         for (name, repetition), value in first.items()

@@ -10,6 +10,7 @@ from benchmarks.serving.arms import ARMS, PAIRS
 from benchmarks.serving.cells import NATURAL
 from benchmarks.serving.compare import (
     COSTS,
+    FIRST,
     METRICS,
     VERDICTS,
     WAITS,
@@ -44,8 +45,12 @@ def report(journal: Journal) -> Iterator[str]:
             f"Ratios: {title}",
             lambda cell, *of, metric=metric: compared(runs, cell, metric, *of),
         )
-    title = "By how many decode steps the first token comes later"
-    yield from _of_pairs(runs, title, lambda *of: later(runs, *of))
+    for metric, title in FIRST.items():
+        yield from _of_pairs(
+            runs,
+            f"By how many decode steps the {title} comes later",
+            lambda cell, *of, metric=metric: later(runs, cell, metric, *of),
+        )
     yield from _waits(runs)
     for metric, title in RATIOS.items():
         yield from _medians(runs, metric, f"Medians: {title}")
@@ -97,12 +102,13 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
                 if (estimate := compared(runs, cell, metric, *of)) is not None
             }
             yield f"- {arm} against {base}, {metric}: {_by_verdict(found)}"
-        in_steps = {
-            cell: in_time(estimate)
-            for cell in cells_of(runs)
-            if (estimate := later(runs, cell, arm, base)) is not None
-        }
-        yield f"- {arm} against {base}, first token within a step: {_by_verdict(in_steps)}"
+        for metric, title in FIRST.items():
+            in_steps = {
+                cell: in_time(estimate)
+                for cell in cells_of(runs)
+                if (estimate := later(runs, cell, metric, arm, base)) is not None
+            }
+            yield f"- {arm} against {base}, {title} within a step: {_by_verdict(in_steps)}"
 
 
 def _by_verdict(found: Mapping[str, Verdict]) -> str:

@@ -72,9 +72,14 @@ class TestFigures:
         assert cells_of(self.runs) == ["one"]
 
     def test_the_control_token_is_one_step_of_the_base(self) -> None:
-        found = later(self.runs, "one", "b", "a")
+        found = later(self.runs, "one", "first_text", "b", "a")
         assert found is not None
         assert found.value == pytest.approx(1)
+
+    def test_its_empty_piece_comes_with_the_first_one_of_the_base(self) -> None:
+        found = later(self.runs, "one", "ttft", "b", "a")
+        assert found is not None
+        assert found.value == pytest.approx(0)
 
 
 class TestNoCost:
