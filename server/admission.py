@@ -84,7 +84,16 @@ class Admission:
             _check_penalties(request, scope)
         bias = bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
         templates = self.texts.resolve(request.refusal_text, request.refusal_language)
-        request.begin(Turn(steering, self._checkpoint.control, scope, bias, templates))
+        request.begin(
+            Turn(
+                steering,
+                self._checkpoint.control,
+                scope,
+                bias,
+                templates,
+                count=request.n or 1,
+            )
+        )
 
     def check_prompt(self, token_ids: Sequence[int], kwargs: Mapping[str, Any]) -> None:
         """Check a prompt that was rendered with `kwargs`; raises VLLMValidationError."""

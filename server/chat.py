@@ -252,13 +252,14 @@ class RefusalServingChat(OpenAIServingChat):
         turn = request.turn
         turn.restart_parsers()
         clean = self._clean(result_generator, turn)
-        count = openings = request.n or 1
+        openings, all_told = turn.count, False
         async for event in super().chat_completion_stream_generator(
             request, clean, *args, **kwargs
         ):
-            if openings or turn.has_news():
-                event, opened = self._with_decisions(event, request, first=openings == count)
+            if not all_told and (openings or turn.has_news()):
+                event, opened = self._with_decisions(event, request, first=openings == turn.count)
                 openings -= opened
+                all_told = turn.settled and not (openings or turn.has_news())
             yield event
 
     async def _clean(

@@ -68,19 +68,20 @@ class RefusalParser(Parser):
         finished: bool,
     ) -> DeltaMessage | None:
         """One streamed piece of the choice; content may come first where a refusal begins."""
-        choice = self._turn.choices.get(self._index)
-        answer, refusal = (delta_text, "") if choice is None else choice.latest
-        refused = choice is not None and choice.refused
-        message: DeltaMessage | None
-        if not answer and refused:
-            message = None
-        elif self._inner is None:
-            message = DeltaMessage(content=answer)
-        else:
-            message = self._inner.parse_delta(
-                answer, delta_token_ids, request, prompt_token_ids, finished=finished
+
+        def as_answer(text: str) -> DeltaMessage | None:
+            if self._inner is None:
+                return DeltaMessage(content=text)
+            return self._inner.parse_delta(
+                text, delta_token_ids, request, prompt_token_ids, finished=finished
             )
-        if not refused:
+
+        choice = self._turn.choices.get(self._index)
+        if choice is None or choice.plain:
+            return as_answer(delta_text)
+        answer, refusal = choice.latest
+        message = as_answer(answer) if answer or not choice.refused else None
+        if not choice.refused:
             return message
         parts = {} if message is None or not answer else message.model_dump(exclude_unset=True)
         if self._mirror:

@@ -119,6 +119,10 @@ class Turn:
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     trace: Trace | None = None
+    count: int = 1
+    """How many choices the request has."""
+    settled: bool = False
+    """Whether nothing is left to decide or to hide: what the engine writes, the client sees."""
     _parsers: int = 0
 
     @property
@@ -136,6 +140,15 @@ class Turn:
         """Count from choice 0 again: vLLM makes one parser before it knows how to answer."""
         self._parsers = 0
 
+    def settle(self, output: RequestOutput) -> None:
+        """See whether the outputs behind this one, which was cleaned, may pass as they are."""
+        self.settled = (
+            not self.every_token
+            and len(self.choices) == self.count
+            and all(choice.plain for choice in self.choices.values())
+            and all(choice.logprobs is None for choice in output.outputs)
+        )
+
     def has_news(self) -> bool:
         """Whether the latest piece of any choice's stream may need a decision put in."""
         return any(
@@ -151,7 +164,10 @@ def take_out_control_tokens(output: RequestOutput, turn: Turn, tokenizer: Tokeni
     ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop", and
     have a template's text where the request asks for it.
     """
+    if turn.settled:
+        return
     output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
+    turn.settle(output)
 
 
 def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> CompletionOutput:

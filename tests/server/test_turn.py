@@ -209,6 +209,51 @@ def test_a_respond_token_that_shows_in_text_is_taken_out() -> None:
     assert [item.text for item in shown] == ["", "<tool>"]
 
 
+class TestSettled:
+    """Once all is decided and nothing to be hidden, outputs are passed on as they are."""
+
+    def test_an_answer_is_behind_its_first_token(self) -> None:
+        state = turn()
+        cleaned(state, piece(0, "", []))
+        assert not state.settled
+        cleaned(state, piece(0, "", [1]))
+        assert state.settled
+
+    def test_all_choices_must_be_known(self) -> None:
+        state = turn()
+        state.count = 2
+        cleaned(state, piece(0, "", [1]))
+        assert not state.settled
+        cleaned(state, piece(1, "", [1]))
+        assert state.settled
+
+    def test_a_refusal_never_is(self) -> None:
+        state = turn()
+        cleaned(state, piece(0, "", [2]), piece(0, "No", [40]))
+        assert not state.settled
+
+    def test_an_answer_that_may_be_refused_later_is_not(self) -> None:
+        state = turn(scope="every_token")
+        cleaned(state, piece(0, "", [1]), piece(0, "Hi", [40]))
+        assert not state.settled
+
+    def test_nor_are_logprobs_which_name_control_tokens(self) -> None:
+        state = turn()
+        candidate = Logprob(-1.0)
+        (_, only) = cleaned(
+            state,
+            piece(0, "", [1], logprobs=[{1: candidate}]),
+            piece(0, "Hi", [40], logprobs=[{40: candidate, 2: candidate}]),
+        )
+        assert only.logprobs == [{40: candidate}]
+
+    def test_nor_text_that_spells_control_tokens(self) -> None:
+        state = turn()
+        state.shows_special_tokens = True
+        cleaned(state, piece(0, "", [1]))
+        assert not state.settled
+
+
 def test_parsers_are_counted_from_zero_again() -> None:
     state = turn()
     assert state.next_parser() == 0
