@@ -82,7 +82,11 @@ def add_flags(add: Callable[..., Any]) -> None:
         metavar="FILE",
         help="write a line of JSON for each request, without its messages; - is standard output",
     )
-    add("--request-log-prompts", action="store_true", help="with its messages")
+    add(
+        "--request-log-prompts",
+        action="store_true",
+        help="put each request's messages into its line of --request-log, too",
+    )
     add(
         "--max-body-mib",
         type=positive,

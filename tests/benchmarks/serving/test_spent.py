@@ -43,7 +43,8 @@ def url() -> Iterator[str]:
         def do_GET(self) -> None:
             nonlocal read
             read += 1
-            text = f"{HISTOGRAMS['requests']} {read}\n{HISTOGRAMS['first_s']} {read / 2}\n"
+            values = {"requests": read, "first_s": read / 2, "queue_s": 0, "prefill_s": 0.25}
+            text = "".join(f"{HISTOGRAMS[field]} {value}\n" for field, value in values.items())
             self.send_response(200)
             self.end_headers()
             self.wfile.write(text.encode())
