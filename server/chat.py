@@ -26,10 +26,11 @@ from server.checkpoint import Checkpoint
 from server.judge import Asked, Judge, Judgement
 from server.metrics import Metrics
 from server.operator_policy import LivePolicy, authorization
+from server.outputs import CleanedOutputs
 from server.parser import RefusalParser
 from server.schema import ChatRequest
 from server.solving import solve_ahead
-from server.turn import Choice, Turn, take_out_control_tokens
+from server.turn import Choice, Turn
 from server.watch import Watch
 
 _DATA = "data: "
@@ -49,6 +50,8 @@ class RefusalServingChat(OpenAIServingChat):
     """Whether a refusal's text stands in `content` too."""
     answer_parser_cls: type[Parser] | None
     """The parser for this model's tools and reasoning, as vLLM would have chosen it, if any."""
+    stock: OpenAIServingChat
+    """vLLM's own handler, with that parser."""
 
     @classmethod
     def taking_over(
@@ -80,11 +83,14 @@ class RefusalServingChat(OpenAIServingChat):
         ours.watch = watch
         ours.mirror_refusals = mirror_refusals
         ours.answer_parser_cls = answer_parser_cls
+        ours.stock = handler
+        handler.parser_cls = answer_parser_cls
         # vLLM asks `_make_parser` for parsers only if it has a parser class at all.
         ours.parser_cls = answer_parser_cls or RefusalParser
         ours._include_reasoning_tokens_details = (
             answer_parser_cls is not None and answer_parser_cls.reasoning_parser_cls is not None
         )
+        handler._include_reasoning_tokens_details = ours._include_reasoning_tokens_details
         return ours
 
     async def create_chat_completion(  # type: ignore[override]
@@ -221,8 +227,11 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> ErrorResponse | ChatCompletionResponse:
         """The whole response; a refused choice has its text in `message.refusal`."""
         turn = request.turn
-        clean = self._clean(result_generator, turn)
-        response = await super().chat_completion_full_generator(request, clean, *args, **kwargs)
+        outputs = self._clean(result_generator, turn)
+        with self._deciding(turn):
+            response = await super().chat_completion_full_generator(
+                request, outputs, *args, **kwargs
+            )
         if isinstance(response, ErrorResponse):
             return response
         for choice in response.choices:
@@ -247,30 +256,34 @@ class RefusalServingChat(OpenAIServingChat):
     ) -> AsyncGenerator[str, None]:
         """Server-sent events; a refused choice streams `delta.refusal`.
 
-        Only those are taken apart that need something of the decision put in.
+        What is an answer from its first token on goes through vLLM's own handler. Only those events
+        are taken apart that need something of the decision put in.
         """
         turn = request.turn
         turn.restart_parsers()
-        clean = self._clean(result_generator, turn)
-        openings, all_told = turn.count, False
-        async for event in super().chat_completion_stream_generator(
-            request, clean, *args, **kwargs
-        ):
-            if not all_told and (openings or turn.has_news()):
-                event, opened = self._with_decisions(event, request, first=openings == turn.count)
-                openings -= opened
-                all_told = turn.settled and not (openings or turn.has_news())
-            yield event
+        outputs = self._clean(result_generator, turn)
+        with self._deciding(turn):
+            await outputs.peek()
+            stream = super().chat_completion_stream_generator
+            if turn.is_answer:
+                stream = self.stock.chat_completion_stream_generator
+            openings, all_told = turn.count, False
+            async for event in stream(request, outputs, *args, **kwargs):
+                if not all_told and (openings or turn.has_news()):
+                    first = openings == turn.count
+                    event, opened = self._with_decisions(event, request, first=first)
+                    openings -= opened
+                    all_told = turn.is_answer and not (openings or turn.has_news())
+                yield event
 
-    async def _clean(
-        self, outputs: AsyncIterator[RequestOutput], turn: Turn
-    ) -> AsyncIterator[RequestOutput]:
-        """The outputs as the client may see them; decisions are counted at the end."""
-        tokenizer = self.renderer.get_tokenizer()
+    def _clean(self, outputs: AsyncIterator[RequestOutput], turn: Turn) -> CleanedOutputs:
+        return CleanedOutputs(outputs, turn, self.renderer.get_tokenizer())
+
+    @contextmanager
+    def _deciding(self, turn: Turn) -> Iterator[None]:
+        """Count the decisions at the end, however it ends."""
         try:
-            async for output in outputs:
-                take_out_control_tokens(output, turn, tokenizer)
-                yield output
+            yield
         finally:
             self.metrics.decided(turn.choices, turn.scope)
             if turn.trace is not None:

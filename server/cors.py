@@ -1,9 +1,10 @@
-"""CORS headers on whatever the middleware behind it answers, too.
+"""CORS headers on whatever the middleware behind it answers to pages of other origins, too.
 
 vLLM (0.32) adds them inside of what asks for keys: a script of another origin would see a network
 error in place of a 401, 408, 413 or 503.
 """
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +21,7 @@ class CorsGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer preflights, and add the headers to every other answer."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or "origin" not in Headers(scope=scope):
             await self._app(scope, receive, send)
             return
         if self._cors is None:

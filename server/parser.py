@@ -68,25 +68,33 @@ class RefusalParser(Parser):
         finished: bool,
     ) -> DeltaMessage | None:
         """One streamed piece of the choice; content may come first where a refusal begins."""
-
-        def as_answer(text: str) -> DeltaMessage | None:
-            if self._inner is None:
-                return DeltaMessage(content=text)
-            return self._inner.parse_delta(
-                text, delta_token_ids, request, prompt_token_ids, finished=finished
-            )
-
         choice = self._turn.choices.get(self._index)
-        if choice is None or choice.plain:
-            return as_answer(delta_text)
-        answer, refusal = choice.latest
-        message = as_answer(answer) if answer or not choice.refused else None
-        if not choice.refused:
-            return message
-        parts = {} if message is None or not answer else message.model_dump(exclude_unset=True)
+        if choice is None or not choice.refused:
+            return self._answer(delta_text, delta_token_ids, request, prompt_token_ids, finished)
+        choice.ends = finished
+        answer = choice.latest[0]
+        refusal = delta_text[len(answer) :]
+        parts: dict[str, Any] = {}
+        if answer:
+            message = self._answer(answer, delta_token_ids, request, prompt_token_ids, finished)
+            parts = {} if message is None else message.model_dump(exclude_unset=True)
         if self._mirror:
             parts["content"] = (parts.get("content") or "") + refusal
         return RefusalDelta(**parts, refusal=refusal)
+
+    def _answer(
+        self,
+        text: str,
+        token_ids: list[int],
+        request: Any,
+        prompt_token_ids: list[int] | None,
+        finished: bool,
+    ) -> DeltaMessage | None:
+        if self._inner is None:
+            return DeltaMessage(content=text)
+        return self._inner.parse_delta(
+            text, token_ids, request, prompt_token_ids, finished=finished
+        )
 
     def count_reasoning_tokens(self, token_ids: Sequence[int]) -> int:
         """As the parser inside counts."""

@@ -1,11 +1,9 @@
 """One request's way through the gate: its settings, and what came of each choice."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from vllm.logprobs import LogprobsOnePosition
-from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.tokenizers import TokenizerLike
+from vllm.outputs import RequestOutput
 
 from server.words import NO_BIAS, Bias
 from steering.manifest import Scope
@@ -26,11 +24,11 @@ class Choice:
     announced: bool = False
     """Whether a streaming client has been told of the decision so far."""
     refusal: str = ""
-    """Text from the refusal on, as far as the engine has written it."""
+    """Text from the refusal on; of a stream only until all is settled."""
     latest: tuple[str, str] = ("", "")
     """What the engine's last output added before the refusal, and from it on."""
     ends: bool = False
-    """Whether the engine's last output of it was the final one."""
+    """Whether the latest piece of its stream is the last one."""
     has_logprobs: bool = False
     token_ids: list[int] = field(default_factory=list)
     """The engine's tokens of the answer; kept only where it may be refused later."""
@@ -47,9 +45,9 @@ class Choice:
         return self.category is not None
 
     @property
-    def plain(self) -> bool:
-        """Whether the client sees all of its text, and sees it as content."""
-        return self.category is None and not self._hidden
+    def whole(self) -> bool:
+        """Whether all of its text is an answer, or a refusal, and the client sees all of it."""
+        return not self._boundary and not self._hidden
 
     def refuse(self, category: int, boundary: int, position: int) -> None:
         """Note that the gate has refused behind so many characters and visible tokens."""
@@ -74,17 +72,13 @@ class Choice:
         The engine may hand out the text of a token later than the token (it holds back what could
         become a stop string), so the boundary is counted in characters.
         """
-        if self.plain:
-            self.latest = text, ""
-            self._seen += len(text)
-            return
         before = max(0, self._boundary - self._seen) if self.refused else len(text)
         self.latest = self._shown(text, 0, before), self._shown(text, before, len(text))
         self._seen += len(text)
         self.refusal += self.latest[1]
 
     def _shown(self, text: str, start: int, end: int) -> str:
-        if not any(hidden.stop > self._seen for hidden in self._hidden):
+        if not self._hidden or not any(hidden.stop > self._seen for hidden in self._hidden):
             return text[start:end]
         return "".join(
             character
@@ -122,7 +116,7 @@ class Turn:
     count: int = 1
     """How many choices the request has."""
     settled: bool = False
-    """Whether nothing is left to decide or to hide: what the engine writes, the client sees."""
+    """Whether nothing is left to decide or to hide: the engine's outputs may pass as they are."""
     _parsers: int = 0
 
     @property
@@ -145,9 +139,14 @@ class Turn:
         self.settled = (
             not self.every_token
             and len(self.choices) == self.count
-            and all(choice.plain for choice in self.choices.values())
+            and all(choice.whole for choice in self.choices.values())
             and all(choice.logprobs is None for choice in output.outputs)
         )
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is known that all that is left is answers, of which nothing is taken out."""
+        return self.settled and not any(choice.refused for choice in self.choices.values())
 
     def has_news(self) -> bool:
         """Whether the latest piece of any choice's stream may need a decision put in."""
@@ -155,78 +154,3 @@ class Turn:
             not choice.announced or (choice.refused and (choice.ends or choice.has_logprobs))
             for choice in self.choices.values()
         )
-
-
-def take_out_control_tokens(output: RequestOutput, turn: Turn, tokenizer: TokenizerLike) -> None:
-    """Make an output of the engine what the client may see.
-
-    The gate's decisions are read off the control tokens, noted in `turn`, and taken out of token
-    ids and logprobs, before vLLM counts tokens or parses text. Refusals finish with "stop", and
-    have a template's text where the request asks for it.
-    """
-    if turn.settled:
-        return
-    output.outputs = [_cleaned(choice, turn, tokenizer) for choice in output.outputs]
-    turn.settle(output)
-
-
-def _cleaned(output: CompletionOutput, turn: Turn, tokenizer: TokenizerLike) -> CompletionOutput:
-    choice = turn.choices.get(output.index)
-    if choice is None and output.token_ids:
-        choice = turn.choices[output.index] = Choice()
-    if choice is None:
-        return output
-    kept = _decide(output.token_ids, choice, turn, tokenizer)
-    choice.add(output.text)
-    choice.ends = output.finish_reason is not None
-    choice.has_logprobs = output.logprobs is not None
-    if choice.plain and output.logprobs is None and len(kept) == len(output.token_ids):
-        return output
-    if choice.category is not None and turn.templates is not None and not choice.from_template:
-        choice.say(turn.templates[choice.category])
-    logprobs = output.logprobs
-    if logprobs is not None:
-        logprobs = [_without(logprobs[index], turn.control) for index in kept]
-    finish_reason = output.finish_reason
-    return replace(
-        output,
-        text="".join(choice.latest),
-        token_ids=[output.token_ids[index] for index in kept],
-        logprobs=logprobs,
-        finish_reason="stop" if choice.refused and finish_reason == "length" else finish_reason,
-        stop_reason=None if output.stop_reason in turn.control.ids else output.stop_reason,
-    )
-
-
-def _decide(
-    token_ids: Sequence[int], choice: Choice, turn: Turn, tokenizer: TokenizerLike
-) -> list[int]:
-    """Note refusals among new tokens of a choice; return the indices of those that show."""
-    kept = []
-    for index, token in enumerate(token_ids):
-        if token not in turn.control.ids:
-            kept.append(index)
-        else:
-            written = _length(choice.token_ids, turn, tokenizer)
-            if token in turn.control.refuse and not choice.refused:
-                visible = sum(token not in turn.control.ids for token in choice.token_ids)
-                choice.refuse(turn.control.refuse.index(token), written, visible)
-            if turn.shows_special_tokens:
-                choice.hide(written, len(tokenizer.decode([token])))
-        if turn.every_token and not choice.refused:
-            choice.token_ids.append(token)
-    return kept
-
-
-def _length(token_ids: list[int], turn: Turn, tokenizer: TokenizerLike) -> int:
-    """Characters of text that the engine writes for these tokens."""
-    skip = not turn.shows_special_tokens
-    return len(tokenizer.decode(token_ids, skip_special_tokens=skip)) if token_ids else 0
-
-
-def _without(position: LogprobsOnePosition, control: ControlTokens) -> LogprobsOnePosition:
-    """The candidates at one position but for control tokens, which the gate masked there.
-
-    vLLM takes logprobs before processors run, so the masked tokens are among them.
-    """
-    return {token: logprob for token, logprob in position.items() if token not in control.ids}
