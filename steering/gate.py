@@ -44,11 +44,11 @@ def _against(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
     own: [n, C] float32; others: [n, m] float32, whose logsumexp is that of all other tokens.
     """
-    categories = own.shape[1]
+    every = torch.cat([own, others], dim=1)  # [n, C + m]
+    diagonal = torch.eye(own.shape[1], every.shape[1], dtype=torch.bool, device=own.device)
     # [n, C, C + m]: row c holds every logit but its own.
-    grid = torch.cat([own, others], dim=1).unsqueeze(1).repeat(1, categories, 1)
-    grid.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-    return torch.where(own == -torch.inf, torch.nan, own - torch.logsumexp(grid, dim=2))
+    grid = every.unsqueeze(1).masked_fill(diagonal, -torch.inf)
+    return torch.where(own == -torch.inf, torch.nan, own - grid.logsumexp(dim=2))
 
 
 def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
@@ -56,17 +56,14 @@ def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
 
     scores, thresholds: [n, C] float32. Returns [n] int64: a category's index, or RESPOND.
     """
-    # NaN outranks every score: a category that cannot be judged refuses.
-    ranked = torch.where(torch.isnan(scores), torch.inf, scores)
+    lowest = torch.finfo(scores.dtype).min
+    # NaN outranks every score: a category that cannot be judged refuses. And a score of -inf under
+    # a threshold of -inf is reached: it stays above those that are not.
+    ranked = torch.nan_to_num(scores, nan=torch.inf, posinf=torch.inf, neginf=lowest)
     reached = (thresholds < torch.inf) & (ranked >= thresholds)
-    # A score of -inf under a threshold of -inf is reached: keep it above those that are not.
-    lowest = torch.finfo(ranked.dtype).min
-    rank = torch.where(reached, ranked.clamp(min=lowest), -torch.inf)
-    # The first index that holds the maximum, on every device: argmax promises no order for ties.
-    index = torch.arange(scores.shape[1], device=scores.device)
-    best = rank == rank.amax(dim=1, keepdim=True)
-    first = torch.where(best, index, scores.shape[1]).amin(dim=1)
-    return torch.where(reached.any(dim=1), first, RESPOND)
+    # Of equal ones torch has the first index, on every device.
+    best, first = torch.where(reached, ranked, -torch.inf).max(dim=1)
+    return torch.where(best > -torch.inf, first, RESPOND)
 
 
 def targets_of(

@@ -45,9 +45,10 @@ def leave_only(logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) 
 
         kernels.leave_only(logits, rows, targets)
         return
-    left = targets >= 0
-    logits.index_fill_(0, rows[left], -torch.inf)
-    logits[rows[left], targets[left]] = 0.0
+    forced = targets >= 0
+    left = rows[forced]
+    logits.index_fill_(0, left, -torch.inf)
+    logits[left, targets[forced]] = 0.0
 
 
 def _by_kernel(logits: torch.Tensor) -> bool:
