@@ -36,18 +36,20 @@ def log_odds(logits: torch.Tensor, refuse_ids: torch.Tensor) -> torch.Tensor:
     """
     own = logits[:, refuse_ids].float()  # [n, C]
     logits.index_fill_(1, refuse_ids, -torch.inf)
-    return _against(own, torch.logsumexp(logits.float(), dim=1, keepdim=True))
+    rest = torch.logsumexp(logits.float(), dim=1, keepdim=True)
+    return _against_others(torch.cat([own, rest], dim=1), own.shape[1])
 
 
-def _against(own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def _against_others(values: torch.Tensor, categories: int) -> torch.Tensor:
     """Scores from the refuse tokens' logits and what else there is.
 
-    own: [n, C] float32; others: [n, m] float32, whose logsumexp is that of all other tokens.
+    values: [n, C + m] float32, the refuse tokens' first; the logsumexp of the others is that of all
+    other tokens.
     """
-    every = torch.cat([own, others], dim=1)  # [n, C + m]
-    diagonal = torch.eye(own.shape[1], every.shape[1], dtype=torch.bool, device=own.device)
+    diagonal = torch.eye(categories, values.shape[1], dtype=torch.bool, device=values.device)
     # [n, C, C + m]: row c holds every logit but its own.
-    grid = every.unsqueeze(1).masked_fill(diagonal, -torch.inf)
+    grid = values.unsqueeze(1).masked_fill(diagonal, -torch.inf)
+    own = values[:, :categories]
     return torch.where(own == -torch.inf, torch.nan, own - grid.logsumexp(dim=2))
 
 
@@ -56,11 +58,10 @@ def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
 
     scores, thresholds: [n, C] float32. Returns [n] int64: a category's index, or RESPOND.
     """
-    lowest = torch.finfo(scores.dtype).min
-    # NaN outranks every score: a category that cannot be judged refuses. And a score of -inf under
-    # a threshold of -inf is reached: it stays above those that are not.
-    ranked = torch.nan_to_num(scores, nan=torch.inf, posinf=torch.inf, neginf=lowest)
-    reached = (thresholds < torch.inf) & (ranked >= thresholds)
+    # NaN outranks every score: a category that cannot be judged refuses. Finite, it stays under the
+    # threshold that is off, and -inf above what has not reached its threshold, which may be -inf.
+    ranked = torch.nan_to_num(scores, nan=torch.finfo(scores.dtype).max)
+    reached = ranked >= thresholds
     # Of equal ones torch has the first index, on every device.
     best, first = torch.where(reached, ranked, -torch.inf).max(dim=1)
     return torch.where(best > -torch.inf, first, RESPOND)
@@ -91,23 +92,29 @@ class ControlIds:
     """[C + 1] int64: refuse, then respond; [C] where there is no respond token."""
     choices: torch.Tensor
     """[C + 1] int64, as `targets_of` takes them."""
+    block: slice | None
+    """`every` as columns side by side, if they are."""
 
     @classmethod
     def on(cls, device: torch.device, control: ControlTokens) -> Self:
         """Copy `control` to `device`."""
         respond = () if control.respond is None else (control.respond,)
-        every = (*control.refuse, *respond)
-        return cls(
-            *(
-                torch.tensor(ids, dtype=torch.int64, device=device)
-                for ids in (control.refuse, every, every if respond else (*every, -1))
-            )
+        all_ids = (*control.refuse, *respond)
+        refuse, every, choices = (
+            torch.tensor(ids, dtype=torch.int64, device=device)
+            for ids in (control.refuse, all_ids, all_ids if respond else (*all_ids, -1))
         )
+        first, end = min(all_ids), max(all_ids) + 1
+        block = slice(first, end) if end - first == len(all_ids) else None
+        return cls(refuse, every, choices, block)
 
 
 def mask_control(logits: torch.Tensor, ids: ControlIds) -> None:
     """Take every control token out of the sampler's reach. logits: [n, V], changed in place."""
-    logits.index_fill_(1, ids.every, -torch.inf)
+    if ids.block is None:
+        logits.index_fill_(1, ids.every, -torch.inf)
+    else:
+        logits[:, ids.block].fill_(-torch.inf)
 
 
 @dataclass(frozen=True)
@@ -157,8 +164,7 @@ def apply_gate(
     if judged is not logits:
         mask_control(judged, ids)
     rest = logsumexp(judged, at).unsqueeze(1)
-    refuse, respond = own.tensor_split([len(ids.refuse)], dim=1)
-    scores = _against(refuse, torch.cat([respond, rest], dim=1))
+    scores = _against_others(torch.cat([own, rest], dim=1), len(ids.refuse))
     leave_only(logits, rows, targets_of(decide(scores, thresholds), first, ids.choices))
 
 

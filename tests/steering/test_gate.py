@@ -171,7 +171,10 @@ class TestApplyGate:
         mask_control(before, ids)
         assert torch.equal(logits, before)
 
-    def test_masks_alone(self) -> None:
+    @pytest.mark.parametrize("control", [ControlTokens(4, (2, 3)), ControlTokens(6, (1, 3))])
+    def test_masks_alone(self, control: ControlTokens) -> None:
+        """Whether the control tokens stand side by side or not."""
         logits = torch.zeros(2, 8)
-        mask_control(logits, ControlIds.on(torch.device("cpu"), self.CONTROL))
-        assert (logits == -INF).sum(dim=1).tolist() == [3, 3]
+        mask_control(logits, ControlIds.on(torch.device("cpu"), control))
+        masked = [index in control.ids for index in range(8)]
+        assert (logits == -INF).tolist() == [masked, masked]
