@@ -20,6 +20,9 @@ from steering.policy import Policy
 from steering.settings import SettingsError
 
 MAX_TEMPERATURE = 2.0
+REPETITION_PENALTIES = (0.01, 100.0)
+"""vLLM (0.32) takes any above 0. In float32 the smallest are 0: what the gate has masked, -inf,
+would become NaN, and any token be sampled."""
 THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
 """Variables of chat templates that switch a model's reasoning on and off."""
 VARIABLES = THINKING_KWARGS | {"reasoning_effort"}
@@ -119,6 +122,12 @@ class Admission:
                 _refuse(field, f"must be at least 1, not {value}")
         if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:
             _refuse("temperature", f"must be between 0 and 2, not {request.temperature}")
+        penalty = request.repetition_penalty
+        lowest, highest = REPETITION_PENALTIES
+        if penalty is not None and not lowest <= penalty <= highest:
+            _refuse(
+                "repetition_penalty", f"must be between {lowest:g} and {highest:g}, not {penalty}"
+            )
         self._check_logprobs(request.top_logprobs or 0)
         for name, value in (request.chat_template_kwargs or {}).items():
             if name not in THINKING_KWARGS:

@@ -78,7 +78,9 @@ BOUNDED: Mapping[str, str] = {
     "top_logprobs": "up to --max-logprobs; control tokens are taken out",
     "logit_bias": "not on control tokens; without effect on the decision",
     "bad_words": "not on control tokens; without effect on the decision",
-    "repetition_penalty": "1 on Model Runner V2, which applies it to the prompt before the gate",
+    "repetition_penalty": "between 0.01 and 100: as 0, which the smallest are in float32, it would"
+    " make NaN of what the gate has masked; 1 on Model Runner V2, which applies it to the prompt"
+    " before the gate",
     "chat_template_kwargs": "enable_thinking and thinking only",
 }
 

@@ -64,6 +64,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "min_p 1": {"min_p": 1, "temperature": 1},
     "repetition_penalty up": {"repetition_penalty": 1e9},
     "repetition_penalty down": {"repetition_penalty": 1e-9},
+    "repetition_penalty 0 in float32": {"repetition_penalty": 1e-300},
     "frequency_penalty": {"frequency_penalty": -2, "presence_penalty": 2},
     "frequency_penalty beyond": {"frequency_penalty": -1e6},
     "one token": {"max_tokens": 1},

@@ -87,6 +87,14 @@ class TestBounds:
     def test_of_lengths(self, admission: Admission, field: str, value: int) -> None:
         assert refused(admission, **{field: value}).parameter == field
 
+    def test_of_repetition_penalties(self, admission: Admission) -> None:
+        for allowed in (0.01, 1, 100):
+            admission.admit(request(repetition_penalty=allowed), POLICY)
+        for penalty in (1e-300, 0.009, 101):
+            error = refused(admission, repetition_penalty=penalty)
+            assert error.parameter == "repetition_penalty"
+            assert f"between 0.01 and 100, not {penalty}" in str(error)
+
     def test_of_temperature(self, admission: Admission) -> None:
         admission.admit(request(temperature=2), POLICY)
         assert refused(admission, temperature=2.1).parameter == "temperature"
