@@ -261,7 +261,7 @@ def held(status: int, text: str) -> None:
 def decided(text: str) -> tuple[list[dict[str, Any]], str]:
     """The details of every choice, of a stream or of a whole answer, and what stands in content."""
     details, content = [], ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         chunk = json.loads(line.removeprefix("data: ")) if "{" in line else {}
         for choice in chunk.get("choices", ()):
             said = choice.get("delta") or choice.get("message") or {}
