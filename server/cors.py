@@ -1,4 +1,4 @@
-"""CORS headers on whatever the middleware behind it answers to pages of other origins, too.
+"""CORS headers on whatever the middleware behind it answers to pages, too.
 
 vLLM (0.32) adds them inside of what asks for keys: a script of another origin would see a network
 error in place of a 401, 408, 413 or 503.
@@ -20,7 +20,7 @@ class CorsGuard:
         self._cors: CORSMiddleware | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer preflights, and add the headers to every other answer."""
+        """Answer preflights, and add the headers to answers to requests that name an origin."""
         if scope["type"] != "http" or "origin" not in Headers(scope=scope):
             await self._app(scope, receive, send)
             return

@@ -78,7 +78,7 @@ class Choice:
         self.refusal += self.latest[1]
 
     def _shown(self, text: str, start: int, end: int) -> str:
-        if not self._hidden or not any(hidden.stop > self._seen for hidden in self._hidden):
+        if not any(hidden.stop > self._seen for hidden in self._hidden):
             return text[start:end]
         return "".join(
             character
