@@ -37,19 +37,24 @@ def log_odds(logits: torch.Tensor, refuse_ids: torch.Tensor) -> torch.Tensor:
     own = logits[:, refuse_ids].float()  # [n, C]
     logits.index_fill_(1, refuse_ids, -torch.inf)
     rest = torch.logsumexp(logits.float(), dim=1, keepdim=True)
-    return _against_others(torch.cat([own, rest], dim=1), own.shape[1])
+    diagonal = _diagonal(own.shape[1], 1, logits.device)
+    return _against_others(torch.cat([own, rest], dim=1), diagonal)
 
 
-def _against_others(values: torch.Tensor, categories: int) -> torch.Tensor:
+def _diagonal(categories: int, others: int, device: torch.device) -> torch.Tensor:
+    """[C, C + others] bool: True where a category's own refuse token is."""
+    return torch.eye(categories, categories + others, dtype=torch.bool, device=device)
+
+
+def _against_others(values: torch.Tensor, diagonal: torch.Tensor) -> torch.Tensor:
     """Scores from the refuse tokens' logits and what else there is.
 
     values: [n, C + m] float32, the refuse tokens' first; the logsumexp of the others is that of all
-    other tokens.
+    other tokens. diagonal: [C, C + m] as `_diagonal` returns it.
     """
-    diagonal = torch.eye(categories, values.shape[1], dtype=torch.bool, device=values.device)
     # [n, C, C + m]: row c holds every logit but its own.
     grid = values.unsqueeze(1).masked_fill(diagonal, -torch.inf)
-    own = values[:, :categories]
+    own = values[:, : len(diagonal)]
     return torch.where(own == -torch.inf, torch.nan, own - grid.logsumexp(dim=2))
 
 
@@ -68,18 +73,19 @@ def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
 
 
 def targets_of(
-    decisions: torch.Tensor, first: torch.Tensor, choice_ids: torch.Tensor
+    decisions: torch.Tensor, first: torch.Tensor | None, choice_ids: torch.Tensor
 ) -> torch.Tensor:
     """The control token that each row must write.
 
     decisions: [n] int64 as `decide` returns them; first: [n] bool, whether the row is at the first
-    position of its answer, where RESPOND means the respond token; later it means to go on.
+    position of its answer, where RESPOND means the respond token; later it means to go on. None
+    where all rows are.
     choice_ids: [C + 1] int64, the refuse tokens' ids and, last, the respond token's, or -1 where
     the checkpoint has none.
     Returns [n] int64, -1 for a row that goes on as the model likes.
     """
-    going_on = (decisions == RESPOND) & ~first
-    return torch.where(going_on, -1, choice_ids[decisions])  # RESPOND picks the last
+    chosen = choice_ids[decisions]  # RESPOND picks the last
+    return chosen if first is None else torch.where((decisions == RESPOND) & ~first, -1, chosen)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class ControlIds:
     """[C + 1] int64: refuse, then respond; [C] where there is no respond token."""
     choices: torch.Tensor
     """[C + 1] int64, as `targets_of` takes them."""
+    diagonal: torch.Tensor
+    """[C, len(every) + 1] bool: where, of `every` and all other tokens, a category's own is."""
     block: slice | None
     """`every` as columns side by side, if they are."""
 
@@ -106,7 +114,8 @@ class ControlIds:
         )
         first, end = min(all_ids), max(all_ids) + 1
         block = slice(first, end) if end - first == len(all_ids) else None
-        return cls(refuse, every, choices, block)
+        diagonal = _diagonal(len(refuse), len(all_ids) + 1 - len(refuse), device)
+        return cls(refuse, every, choices, diagonal, block)
 
 
 def mask_control(logits: torch.Tensor, ids: ControlIds) -> None:
@@ -142,7 +151,7 @@ def apply_gate(
     logits: torch.Tensor,
     rows: torch.Tensor,
     thresholds: torch.Tensor,
-    first: torch.Tensor,
+    first: torch.Tensor | None,
     ids: ControlIds,
     bias: tuple[Bias, torch.Tensor] | None = None,
 ) -> None:
@@ -151,8 +160,8 @@ def apply_gate(
     A deciding row is read once; one that is forced is written once.
 
     logits: [N, V] float32, changed in place; rows: [n] int64; thresholds: [n, C] float32;
-    first: [n] bool, as `targets_of` takes it; bias: what to undo, and the rows' owners [n] int64.
-    Nothing is read back from the device.
+    first: [n] bool or None, as `targets_of` takes it; bias: what to undo, and the rows' owners
+    [n] int64. Nothing is read back from the device.
     """
     judged, at = logits, rows
     if bias is not None:
@@ -164,7 +173,7 @@ def apply_gate(
     if judged is not logits:
         mask_control(judged, ids)
     rest = logsumexp(judged, at).unsqueeze(1)
-    scores = _against_others(torch.cat([own, rest], dim=1), len(ids.refuse))
+    scores = _against_others(torch.cat([own, rest], dim=1), ids.diagonal)
     leave_only(logits, rows, targets_of(decide(scores, thresholds), first, ids.choices))
 
 

@@ -10,7 +10,6 @@ import torch
 
 CACHED = 2**19
 """Bytes of logits that are worked on at a time; they stay in a core's cache."""
-LOWEST, HIGHEST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
 _HAS_TRITON = find_spec("triton") is not None
 
 
@@ -25,16 +24,8 @@ def logsumexp(logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
         return kernels.logsumexp(logits, rows)
     at_a_time = max(1, CACHED // (4 * logits.shape[1]))
-    held = logits.new_empty(min(at_a_time, len(rows)), logits.shape[1])
-    sums = torch.empty(len(rows), 1, dtype=torch.float32, device=logits.device)
-    tops = torch.empty_like(sums)
-    parts = (torch.split(values, at_a_time) for values in (rows, tops, sums))
-    for part, top, total in zip(*parts, strict=True):
-        own = torch.index_select(logits, 0, part, out=held[: len(part)]).float()
-        # What is infinite stays so: the largest finite value takes nothing off it.
-        torch.amax(own, dim=1, keepdim=True, out=top).clamp_(LOWEST, HIGHEST)
-        torch.sum(own.sub_(top).exp_(), dim=1, keepdim=True, out=total)
-    return sums.log_().add_(tops)[:, 0]
+    parts = (logits.index_select(0, part).float() for part in torch.split(rows, at_a_time))
+    return torch.cat([torch.logsumexp(part, dim=1) for part in parts])
 
 
 def leave_only(logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> None:

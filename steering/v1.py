@@ -43,8 +43,8 @@ class _Staged:
     """[n] int64, indices in the batch."""
     thresholds: torch.Tensor
     """[n, C] float32."""
-    first: torch.Tensor
-    """[n] bool."""
+    first: torch.Tensor | None
+    """[n] bool, or None where all are True."""
     bias: Bias | None
 
 
@@ -147,9 +147,10 @@ class RefusalGate(LogitsProcessor):
                 to_device(list(tokens), dtype=torch.int64),
                 to_device(list(values), dtype=torch.float32),
             )
+        first = [row.first for row in rows]
         return _Staged(
             to_device(list(self._rows), dtype=torch.int64),
             to_device([row.settings.thresholds for row in rows], dtype=torch.float32),
-            to_device([row.first for row in rows], dtype=torch.bool),
+            None if all(first) else to_device(first, dtype=torch.bool),
             bias,
         )

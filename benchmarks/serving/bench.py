@@ -13,6 +13,7 @@ from benchmarks.serving import machine
 from benchmarks.serving.arms import ARMS, order, settings
 from benchmarks.serving.cells import Cell
 from benchmarks.serving.cli import Options
+from benchmarks.serving.deeper import deepen
 from benchmarks.serving.load import Target, put_under, write_prompts
 from benchmarks.serving.plots import draw_all
 from benchmarks.serving.report import report, summary
@@ -34,8 +35,11 @@ class Bench:
         self._logs = logs
         self._cores = machine.Cores.of(frozenset(os.sched_getaffinity(0)))
         logs.mkdir(parents=True, exist_ok=True)
-        self._names = Manifest.load(options.checkpoint).names
-        prompts = single_turns(options.checkpoint, self._names)
+        self._checkpoint = options.checkpoint
+        if options.layers is not None:
+            self._checkpoint = deepen(options.checkpoint, options.layers, logs / "checkpoint")
+        self._names = Manifest.load(self._checkpoint).names
+        prompts = single_turns(self._checkpoint, self._names)
         most = max(cell.requests for cell in options.load.cells())
         repeated = (prompts * (most // len(prompts) + 1))[:most]
         self._prompts = write_prompts(logs / "prompts.jsonl", repeated)
@@ -136,7 +140,7 @@ class Bench:
         target = Target(
             server.server,
             server.url,
-            self._options.checkpoint,
+            self._checkpoint,
             self._prompts,
             load.tokens,
             self._logs / "load.log",
@@ -158,7 +162,7 @@ class Bench:
 
     def _server(self, arm: str, name: str) -> AbstractContextManager[Started]:
         log = self._logs / f"{name}.log"
-        return started(ARMS[arm], self._options.checkpoint, log, self._cores)
+        return started(ARMS[arm], self._checkpoint, log, self._cores)
 
     def _say(self, what: str, total: int) -> None:
         spent = time.monotonic() - self._start

@@ -28,6 +28,8 @@ class Options:
     servers: int = 3
     """Of arm f."""
     checkpoint: Path = Path("checkpoints/demo")
+    layers: int | None = None
+    """Of a copy of the checkpoint that writes the same and is served in its place."""
     output: Path = Path("build/bench")
     together: bool = False
     """Whether the arms' servers are up at the same time, one of them under load."""
@@ -51,7 +53,8 @@ class Options:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.load).items()
         }
-        return load | {"together": self.together, "rounds": self.rounds}
+        own = {name: getattr(self, name) for name in ("layers", "together", "rounds")}
+        return load | own
 
 
 def options(argv: Sequence[str] | None = None) -> Options:
@@ -118,6 +121,14 @@ def options(argv: Sequence[str] | None = None) -> Options:
         default=default.checkpoint,
         metavar="DIR",
         help="default: %(default)s",
+    )
+    add(
+        "--layers",
+        type=_positive,
+        default=default.layers,
+        metavar="N",
+        help="serve a copy of the checkpoint with so many layers, of which those added pass on what"
+        " they get: a larger model's steps, and the same answers (default: as it is)",
     )
     add("--output", type=Path, default=default.output, metavar="DIR", help="default: %(default)s")
     add(

@@ -72,7 +72,7 @@ def test_no_random_field_gets_past_the_gate(
     answers: Counter[int] = Counter()
 
     @hypothesis.seed(SEED)
-    @hypothesis.settings(max_examples=200, deadline=None, database=None)
+    @hypothesis.settings(max_examples=500, deadline=None, database=None)
     @hypothesis.given(fields, st.booleans())
     def holds(extra: dict[str, Any], stream: bool) -> None:
         body = {"model": MODEL, "messages": HELLO, "max_tokens": 6} | extra

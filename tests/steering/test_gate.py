@@ -132,8 +132,9 @@ class TestTargets:
     DECISIONS = torch.tensor([0, 1, RESPOND])
     FIRST = torch.tensor([True, True, True])
 
-    def test_every_first_token_is_decided(self) -> None:
-        assert targets_of(self.DECISIONS, self.FIRST, self.CHOICES).tolist() == [4, 5, 3]
+    @pytest.mark.parametrize("first", [FIRST, None])
+    def test_every_first_token_is_decided(self, first: torch.Tensor | None) -> None:
+        assert targets_of(self.DECISIONS, first, self.CHOICES).tolist() == [4, 5, 3]
 
     def test_without_a_respond_token_an_answer_goes_on_as_the_model_likes(self) -> None:
         choices = torch.tensor([4, 5, -1])
