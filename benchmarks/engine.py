@@ -26,10 +26,10 @@ import torch
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
-from vllm.v1.worker.gpu_input_batch import InputBatch
 
 from benchmarks.serving.compare import ratio
 from benchmarks.serving.deeper import deepen
+from benchmarks.switch import Switch
 from benchmarks.timed_gate import Spent, TimedGate
 from server import launch
 from server.checkpoint import Checkpoint
@@ -79,25 +79,19 @@ class Engine:
         launch.compile_nothing_in_vain(eager=True)
         engine_args = AsyncEngineArgs.from_cli_args(args)
         self._engine = LLMEngine.from_engine_args(engine_args)
-        [self._batch] = self._engine.collective_rpc(_batch_of)
-        self._processors = self._batch.logitsprocs.non_argmax_invariant
-        [self.gate] = [found for found in self._processors if isinstance(found, TimedGate)]
+        [self._switch] = self._engine.collective_rpc(_switch_of)
+        if not isinstance(self._switch.gate, TimedGate):
+            raise TypeError(f"the engine's gate is {self._switch.gate!r}, without a clock")
+        self.gate = self._switch.gate
+        self.gate.forget()
         off = (float("inf"),) * len(checkpoint.control.refuse)
         self._answered = RowSettings(off).to_extra_args()
         self._numbers = itertools.count()
         self._running: set[str] = set()
-        self.gate.forget()
-
-    def set_gated(self, *, gated: bool) -> None:
-        """Have the gate in the sampler or not; nothing may be running."""
-        if (self.gate in self._processors) != gated:
-            (self._processors.append if gated else self._processors.remove)(self.gate)
-        # Of this vLLM tells stock from a server with processors of its own.
-        self._batch.logitsprocs_need_output_token_ids = gated
 
     def time(self, at_once: int, *, gated: bool) -> Turn:
         """Answers, `at_once` of them being written at any time, in steady state."""
-        self.set_gated(gated=gated)
+        self._switch.set_gated(gated=gated)
         for number in range(at_once):
             self._begin(TOKENS * (number + 1) // at_once, gated=gated)
         self._finish(max(1, at_once // 4), gated=gated)
@@ -134,9 +128,8 @@ class Engine:
                     self._begin(TOKENS, gated=gated)
 
 
-def _batch_of(worker: Any) -> InputBatch:
-    batch: InputBatch = worker.model_runner.input_batch
-    return batch
+def _switch_of(worker: Any) -> Switch:
+    return Switch(worker.model_runner.input_batch)
 
 
 def measure(engine: Engine, at_once: int, turns: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Program = Literal["stock", "ours", "timed"]
+Program = Literal["stock", "ours", "timed", "shared"]
 RATES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Rates that mixed requests ask for."""
 NOTHING = ("--logits-processors", "benchmarks.serving.nothing:Nothing")
@@ -17,7 +17,8 @@ class Arm:
 
     title: str
     program: Program = "stock"
-    """`timed` is ours with a clock in it (benchmarks/serving/timed.py)."""
+    """`timed` is ours with a clock in it, `shared` stock vLLM and ours in one: see the modules of
+    these names in benchmarks/serving."""
     flags: tuple[str, ...] = ()
     guarded: bool = False
     """Whether clients ask through the guard's proxy."""
@@ -36,6 +37,8 @@ ARMS: Mapping[str, Arm] = {
 MANY = "f"
 """One server per refusal setting: looked at for memory alone, so it is no arm under load."""
 NAMES = (*ARMS, MANY)
+IN_SHARED = ("a", "a2", "b", "c")
+"""Those that one server can be, in turn."""
 PAIRS = (("a2", "a"), ("b", "a"), ("c", "b"), ("d", "a"), ("e", "b"))
 """What is divided by what; the first is the noise floor."""
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from benchmarks.serving import machine
-from benchmarks.serving.arms import ARMS, order, settings
+from benchmarks.serving.arms import ARMS, Arm, order, settings
 from benchmarks.serving.cells import Cell
 from benchmarks.serving.cli import Options
 from benchmarks.serving.deeper import deepen
@@ -19,11 +19,13 @@ from benchmarks.serving.plots import draw_all
 from benchmarks.serving.report import report, summary
 from benchmarks.serving.results import FILE, Journal, Many, Memory, Requests, Run, Saturation, Setup
 from benchmarks.serving.servers import Started, started
+from benchmarks.serving.shared import FLAGS, side
 from benchmarks.soak_memory import peak_mib, proportional_mib
 from steering.manifest import Manifest
 from training.datasets.load import load_records
 from training.export import TEST_PROMPTS
 
+SHARED = Arm("stock vLLM and Demur in one server", "shared", FLAGS)
 REPORT, SUMMARY = "report.md", "summary.json"
 
 
@@ -91,14 +93,15 @@ class Bench:
         for repetition in range(self._options.repetitions):
             ordered = order(self._options.under_load, repetition)
             arms = [arm for arm in ordered if (arm, repetition) not in done]
-            groups = [arms] if self._options.together else [[arm] for arm in arms]
+            at_once = self._options.together or self._options.shared
+            groups = [arms] if at_once else [[arm] for arm in arms]
             found += [(group, repetition) for group in groups if group]
         return found
 
     def _saturation(self) -> Saturation:
         """What stock vLLM answers at most; the machine is warm afterwards."""
         cells = [self._options.load.cells()[0], self._options.load.saturating()]
-        with self._server("a", "saturation") as server:
+        with self._server(ARMS["a"], "saturation") as server:
             for cell in cells:
                 found = self._put_under(server, "a", cell, 0, None)
         rate = found.figures()["requests"]
@@ -111,9 +114,14 @@ class Bench:
         cells = self._options.load.cells()
         found: dict[str, dict[str, list[Requests]]] = {arm: defaultdict(list) for arm in arms}
         with ExitStack() as stack:
-            servers = {
-                arm: stack.enter_context(self._server(arm, f"{arm}-{repetition}")) for arm in arms
-            }
+            if self._options.shared:
+                shared = stack.enter_context(self._server(SHARED, f"shared-{repetition}"))
+                servers = dict.fromkeys(arms, shared)
+            else:
+                servers = {
+                    arm: stack.enter_context(self._server(ARMS[arm], f"{arm}-{repetition}"))
+                    for arm in arms
+                }
             # The warm-up comes once; then all loads, as often as there are rounds.
             loads = cells[:1] + cells[1:] * self._options.rounds
             for turn, cell in enumerate(loads):
@@ -137,9 +145,12 @@ class Bench:
         self, server: Started, arm: str, cell: Cell, repetition: int, saturation: Saturation | None
     ) -> Requests:
         load = self._options.load
+        url = server.url
+        if self._options.shared:
+            url = side(url, ours=ARMS[arm].program == "ours")
         target = Target(
             server.server,
-            server.url,
+            url,
             self._checkpoint,
             self._prompts,
             load.tokens,
@@ -156,13 +167,14 @@ class Bench:
         count = self._options.servers
         with ExitStack() as stack:
             servers = [
-                stack.enter_context(self._server("a", f"many-{number}")) for number in range(count)
+                stack.enter_context(self._server(ARMS["a"], f"many-{number}"))
+                for number in range(count)
             ]
             return Many(servers=count, memory=_memory(servers))
 
-    def _server(self, arm: str, name: str) -> AbstractContextManager[Started]:
+    def _server(self, arm: Arm, name: str) -> AbstractContextManager[Started]:
         log = self._logs / f"{name}.log"
-        return started(ARMS[arm], self._checkpoint, log, self._cores)
+        return started(arm, self._checkpoint, log, self._cores)
 
     def _say(self, what: str, total: int) -> None:
         spent = time.monotonic() - self._start

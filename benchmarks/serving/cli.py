@@ -6,16 +6,17 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.arms import ARMS, MANY, NAMES
+from benchmarks.serving.arms import ARMS, IN_SHARED, MANY, NAMES
 from benchmarks.serving.cells import Load
 
 DESCRIPTION = """\
 Servers side by side under vLLM's own load generator: stock vLLM, Demur, a guard model. Every
 repetition starts each arm's server by itself; every second one goes backwards (ABBA). With
 --together a repetition's servers are all up, and each load goes from arm to arm: what a noisy
-machine calls for, if its memory holds them. A server's figures (with --together a repetition's)
-are kept once they are whole; --resume goes on behind them. Writes runs.jsonl, summary.json,
-report.md and plots into the output's folder."""
+machine calls for, if its memory holds them. With --shared one server is stock vLLM and Demur in
+turn, on the same engine. A server's figures (with either a repetition's) are kept once they are
+whole; --resume goes on behind them. Writes runs.jsonl, summary.json, report.md and plots into the
+output's folder."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Options:
     output: Path = Path("build/bench")
     together: bool = False
     """Whether the arms' servers are up at the same time, one of them under load."""
+    shared: bool = False
+    """Whether one server is all arms in turn."""
     rounds: int = 1
     """How often each server is put under each load."""
     resume: bool = False
@@ -53,7 +56,7 @@ class Options:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self.load).items()
         }
-        own = {name: getattr(self, name) for name in ("layers", "together", "rounds")}
+        own = {name: getattr(self, name) for name in ("layers", "together", "shared", "rounds")}
         return load | own
 
 
@@ -66,10 +69,10 @@ def options(argv: Sequence[str] | None = None) -> Options:
         "--arms",
         nargs="+",
         choices=NAMES,
-        default=default.arms,
         metavar="ARM",
         help="; ".join(f"{name}: {arm.title}" for name, arm in ARMS.items())
-        + f"; {MANY}: one stock server per refusal setting, for memory (default: all)",
+        + f"; {MANY}: one stock server per refusal setting, for memory"
+        f" (default: all; with --shared {' '.join(IN_SHARED)})",
     )
     add(
         "--repetitions",
@@ -137,6 +140,11 @@ def options(argv: Sequence[str] | None = None) -> Options:
         help="keep the arms' servers up at the same time, and put each load on one after the other",
     )
     add(
+        "--shared",
+        action="store_true",
+        help="both front ends in one process, on one engine, whose gate goes in and out",
+    )
+    add(
         "--rounds",
         type=_positive,
         default=default.rounds,
@@ -145,9 +153,13 @@ def options(argv: Sequence[str] | None = None) -> Options:
     )
     add("--resume", action="store_true", help="go on behind what the output's folder holds")
     parsed = vars(parser.parse_args(argv))
+    possible = IN_SHARED if parsed["shared"] else NAMES
+    parsed["arms"] = tuple(parsed["arms"] or possible)
+    if not {*parsed["arms"]} <= {*possible}:
+        parser.error(f"--shared is for the arms {', '.join(IN_SHARED)}")
     load = {each.name: parsed.pop(each.name) for each in fields(Load)}
     load |= {name: tuple(load[name]) for name in ("concurrency", "shares")}
-    return Options(load=Load(**load), **parsed | {"arms": tuple(parsed["arms"])})
+    return Options(load=Load(**load), **parsed)
 
 
 def _positive(text: str) -> int:

@@ -174,6 +174,9 @@ def _by_outcome(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _servers(journal: Journal, runs: Sequence[Run]) -> Iterator[str]:
+    setup = journal.first(Setup)
+    if setup is not None and setup.options.get("shared"):
+        return  # One server was all arms.
     starts = {(run.arm, run.repetition): run.first_answer_s for run in runs}
     rows = []
     for name in _names(runs):

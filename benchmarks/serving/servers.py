@@ -22,6 +22,7 @@ PROGRAMS: Mapping[Program, tuple[str, ...]] = {
     "stock": (sys.executable, "-m", "benchmarks.serving.stock"),
     "ours": DEMUR_SERVE,
     "timed": (sys.executable, "-m", "benchmarks.serving.timed"),
+    "shared": (sys.executable, "-m", "benchmarks.serving.shared"),
 }
 GUARD = (sys.executable, "-m", "benchmarks.serving.guard")
 FLAGS = ("--served-model-name", MODEL, "--no-enable-prefix-caching")
