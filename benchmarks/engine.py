@@ -171,7 +171,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.checkpoint
         if arguments.layers is not None:
-            path = deepen(path, arguments.layers, Path(folder) / "checkpoint")
+            try:
+                path = deepen(path, arguments.layers, Path(folder) / "checkpoint")
+            except ValueError as error:
+                parser.error(str(error))
         engine = Engine(launch.load_checkpoint(str(path)))
         head = ("at once", "a step, ms", AGAIN, GATED, "by parts", "mask, us", "decision, us")
         title = "The engine's CPU time of an answer, times stock's"

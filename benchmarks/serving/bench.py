@@ -19,13 +19,13 @@ from benchmarks.serving.plots import draw_all
 from benchmarks.serving.report import report, summary
 from benchmarks.serving.results import FILE, Journal, Many, Memory, Requests, Run, Saturation, Setup
 from benchmarks.serving.servers import Started, started
-from benchmarks.serving.shared import FLAGS, side
+from benchmarks.serving.shared import side
 from benchmarks.soak_memory import peak_mib, proportional_mib
 from steering.manifest import Manifest
 from training.datasets.load import load_records
 from training.export import TEST_PROMPTS
 
-SHARED = Arm("stock vLLM and Demur in one server", "shared", FLAGS)
+SHARED = Arm("stock vLLM and Demur in one server", "shared")
 REPORT, SUMMARY = "report.md", "summary.json"
 
 
@@ -38,9 +38,9 @@ class Bench:
         self._cores = machine.Cores.of(frozenset(os.sched_getaffinity(0)))
         logs.mkdir(parents=True, exist_ok=True)
         self._checkpoint = options.checkpoint
-        if options.layers is not None:
-            self._checkpoint = deepen(options.checkpoint, options.layers, logs / "checkpoint")
         self._names = Manifest.load(self._checkpoint).names
+        if options.layers is not None:
+            self._checkpoint = deepen(self._checkpoint, options.layers, logs / "checkpoint")
         prompts = single_turns(self._checkpoint, self._names)
         most = max(cell.requests for cell in options.load.cells())
         repeated = (prompts * (most // len(prompts) + 1))[:most]

@@ -17,8 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 STOCK, GATE = "/stock", "/gate"
-EXTENSION = "benchmarks.switch.SwitchedWorker"
-FLAGS = ("--worker-extension-cls", EXTENSION)
+FLAGS = ("--worker-extension-cls", "benchmarks.switch.SwitchedWorker")
 
 
 def side(url: str, *, ours: bool) -> str:
@@ -49,7 +48,7 @@ class Sides:
             await self._ours(scope, receive, send)
 
 
-async def put_before(app: FastAPI) -> None:
+async def put_beside_stock(app: FastAPI, arguments: list[str]) -> None:
     """Let ours, which is about to be served, stand beside stock vLLM's."""
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.app import build_app
@@ -57,7 +56,7 @@ async def put_before(app: FastAPI) -> None:
     from server import launch
 
     engine = app.state.engine_client
-    args = launch.parse(sys.argv[1:])
+    args = launch.parse(arguments)
     args.api_server_count = 1
     os.environ["VLLM_PLUGINS"] = ""
     tasks = await engine.get_supported_tasks()
@@ -72,14 +71,15 @@ def main() -> int:
 
     from server.cli import main as serve
 
+    arguments = [*sys.argv[1:], *FLAGS]
     serve_http = entry.serve_http  # type: ignore[attr-defined]
 
     async def serve_both(app: FastAPI, *args: Any, **kwargs: Any) -> Any:
-        await put_before(app)
+        await put_beside_stock(app, arguments)
         return await serve_http(app, *args, **kwargs)
 
     entry.serve_http = serve_both  # type: ignore[attr-defined]
-    return serve(sys.argv[1:])
+    return serve(arguments)
 
 
 if __name__ == "__main__":

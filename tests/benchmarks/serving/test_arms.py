@@ -77,10 +77,12 @@ class TestOptions:
         assert not chosen.many
         assert chosen.load == Load((2,), (), 4, 8)
         load = {"concurrency": [2], "shares": [], "requests": 4, "tokens": 8}
-        assert chosen.fixed() == load | {"together": False, "rounds": 1}
+        own = {"layers": None, "together": False, "shared": False, "rounds": 1}
+        assert chosen.fixed() == load | own
 
-    def test_figures_of_servers_together_and_apart_are_not_mixed(self) -> None:
-        assert options(["--together"]).fixed() != options([]).fixed()
+    @pytest.mark.parametrize("other", [["--together"], ["--shared"], ["--layers", "16"]])
+    def test_figures_of_other_servers_are_not_mixed(self, other: list[str]) -> None:
+        assert options(other).fixed() != options([]).fixed()
 
     @pytest.mark.parametrize("number", ["0", "-1", "x"])
     def test_numbers_are_at_least_1(self, number: str, capsys: pytest.CaptureFixture[str]) -> None:
