@@ -1,73 +1,118 @@
-"""What the gate costs vLLM's engine: answers written without it and with it, in one engine.
+"""What the gate costs vLLM's engine: its steps with the gate and without it, in turn.
 
-    python -m benchmarks.engine [--at-once 1 8 32] [--layers 16] [--turns 10]
+    python -m benchmarks.engine [--at-once 1 8 32] [--layers 16] [--blocks 1000]
 
-One engine in this process, on one core, has the gate in its sampler or not, in turn: two engines
-would differ by where their memory happens to lie. So many requests as `--at-once` says are always
-running, each at another place of its answer; where one ends the next one begins. An answer has 128
-tokens, and with the gate a control token before them. CPU time; ratios are of the same turn's
-pairs, with 95% intervals. "By parts" is the ratio as the gate's own calls have it, which a noisy
-machine does not blur: 129 steps instead of 128, and gated answers over what is left of them without
-the time in these calls. `--layers` as in `python -m benchmarks.serving`.
+One engine in this process, on one core, whose gate is taken out of the sampler and put in again
+every few steps, while `--at-once` answers are being written: two engines would differ by where
+their memory happens to lie, and two answers by what else the machine did. In a block each kind of
+step has its turn, in random order: stock, stock again, gated. A turn is the step that one more
+request joins for one token, about which the gate decides, a step that is not counted, and two in
+which nothing is decided. Medians over the blocks of wall-clock times and of their differences, with
+95% bootstrap intervals.
+
+"An answer" puts these together for 128 tokens. Every one of the answers at once joins one of the
+128 steps, or of the 129 with the gate, where the control token is a step of its own.
 """
 
 import argparse
 import itertools
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from benchmarks.serving.compare import ratio
+from benchmarks.serving.compare import Estimate
 from benchmarks.serving.deeper import deepen
 from benchmarks.switch import Switch
-from benchmarks.timed_gate import Spent, TimedGate
 from server import launch
 from server.checkpoint import Checkpoint
+from steering.intervals import LEVEL
 from steering.wire import RowSettings
 from training.evaluation.report import markdown_table
+from training.progress import Progress
 
 FLAGS = ("--enforce-eager", "--no-enable-prefix-caching", "--disable-log-stats")
-GATE = f"{TimedGate.__module__}:{TimedGate.__qualname__}"
 AT_ONCE = (1, 8, 32)
-TURNS = 10
+BLOCKS = 1000
 TOKENS = 128
+SETTLING = 4
+"""Steps before the first block, in which the answers begin and caches fill."""
+PLAIN = 2
+"""Steps of a turn in which nothing is decided."""
+KINDS = STOCK, AGAIN, GATED = "stock", "stock again", "gated"
 PROMPT_IDS = [11] * 40
-STOCK, AGAIN, GATED = "stock", "stock again", "gated"
-US, MS = 1e6, 1e3
+MS = 1e3
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What some answers took."""
+class Times:
+    """Seconds a step, by kind and block: [3, n]; its sums and means are of one kind."""
 
-    seconds: float
-    """CPU time of all of them."""
-    answers: int
-    masking: Spent
-    """Steps of the gate in which nothing is decided."""
-    deciding: Spent
-    """The others."""
+    joined: Floats
+    """Of steps that a request joins."""
+    plain: Floats
+    """Of the others."""
 
-    @property
-    def answer(self) -> float:
-        """Seconds an answer."""
-        return self.seconds / self.answers
+    def answer(self, at_once: int) -> Estimate:
+        """Times what stock takes for an answer of 128 tokens, `at_once` being written."""
 
-    @property
-    def by_parts(self) -> float:
-        """Times what they would have taken without the gate."""
-        inside = self.masking.seconds + self.deciding.seconds
-        return (TOKENS + 1) / TOKENS * self.seconds / (self.seconds - inside)
+        def statistic(joined: Floats, more: Floats, plain: Floats, plain_more: Floats) -> Any:
+            each = (_median(joined), _median(more), _median(plain), _median(plain_more))
+            join, join_more, step, step_more = each
+            stock = at_once * join + (TOKENS - at_once) * step
+            extra = at_once * join_more + (TOKENS + 1 - at_once) * step_more + step
+            return 1 + extra / stock
+
+        return _estimate(statistic, *_and_more(self.joined, GATED), *_and_more(self.plain, GATED))
+
+
+def times_stock(found: Floats, kind: str) -> Estimate:
+    """The median of one kind's steps, times stock's; found: [3, n], seconds."""
+
+    def statistic(stock: Floats, more: Floats) -> Any:
+        return 1 + _median(more) / _median(stock)
+
+    return _estimate(statistic, *_and_more(found, kind))
+
+
+def _and_more(found: Floats, kind: str) -> tuple[Floats, Floats]:
+    """Stock's seconds, and how many more this kind took in the same block; [n] each."""
+    stock = found[KINDS.index(STOCK)]
+    return stock, found[KINDS.index(kind)] - stock
+
+
+def _median(values: Floats) -> Any:
+    return np.median(values, axis=-1)
+
+
+def _estimate(statistic: Callable[..., Any], *data: Floats) -> Estimate:
+    """With its interval, for which blocks are drawn; data: [n] each."""
+    interval = stats.bootstrap(
+        data,
+        lambda *drawn, axis: statistic(*drawn),  # noqa: ARG005
+        n_resamples=1000,
+        vectorized=True,
+        paired=True,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    value = float(statistic(*data))
+    return Estimate(value, float(interval.low), float(interval.high), len(data[0]))
 
 
 class Engine:
@@ -75,95 +120,99 @@ class Engine:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         args = launch.parse([str(checkpoint.path), *FLAGS])
-        launch.put_gate_in(args, checkpoint, checkpoint.policy, GATE)
+        launch.put_gate_in(args, checkpoint, checkpoint.policy)
         launch.compile_nothing_in_vain(eager=True)
         engine_args = AsyncEngineArgs.from_cli_args(args)
         self._engine = LLMEngine.from_engine_args(engine_args)
         [self._switch] = self._engine.collective_rpc(_switch_of)
-        if not isinstance(self._switch.gate, TimedGate):
-            raise TypeError(f"the engine's gate is {self._switch.gate!r}, without a clock")
-        self.gate = self._switch.gate
-        self.gate.forget()
         off = (float("inf"),) * len(checkpoint.control.refuse)
         self._answered = RowSettings(off).to_extra_args()
         self._numbers = itertools.count()
-        self._running: set[str] = set()
 
-    def time(self, at_once: int, *, gated: bool) -> Turn:
-        """Answers, `at_once` of them being written at any time, in steady state."""
+    def blocks(self, at_once: int, rng: np.random.Generator) -> Iterator[list[tuple[float, float]]]:
+        """Without end, what a step of each kind took: one that is joined, and one that is not."""
+        while True:
+            self._switch.set_gated(gated=True)
+            running = [self._begin(TOKENS, gated=True) for _ in range(at_once)]
+            for _ in range(SETTLING):
+                self._step()
+            for _ in range((TOKENS - SETTLING) // (len(KINDS) * (PLAIN + 2))):
+                turns = {kind: self._turn(gated=kind == GATED) for kind in rng.permutation(KINDS)}
+                yield [turns[kind] for kind in KINDS]
+            self._engine.abort_request(running)
+            while self._engine.has_unfinished_requests():
+                self._step()
+
+    def _turn(self, *, gated: bool) -> tuple[float, float]:
         self._switch.set_gated(gated=gated)
-        for number in range(at_once):
-            self._begin(TOKENS * (number + 1) // at_once, gated=gated)
-        self._finish(max(1, at_once // 4), gated=gated)
-        self.gate.forget()
-        start = time.process_time()
-        self._finish(at_once, gated=gated)
-        spent = time.process_time() - start
-        self._engine.abort_request(list(self._running))
-        self._running.clear()
-        while self._engine.has_unfinished_requests():
-            self._engine.step()
-        return Turn(spent, at_once, self.gate.masking, self.gate.deciding)
+        self._begin(1, gated=gated)
+        joined = self._step()
+        # In this one the batch loses the request again.
+        self._step()
+        return joined, sum(self._step() for _ in range(PLAIN)) / PLAIN
 
-    def _begin(self, tokens: int, *, gated: bool) -> None:
+    def _begin(self, tokens: int, *, gated: bool) -> str:
+        number = str(next(self._numbers))
         params = SamplingParams(
             temperature=0.0,
-            # The control token is one of the engine's tokens, and none of the answer's.
-            max_tokens=tokens + gated,
+            max_tokens=tokens,
             ignore_eos=True,
             detokenize=False,
             extra_args=self._answered if gated else None,
         )
-        number = str(next(self._numbers))
         self._engine.add_request(number, {"prompt_token_ids": PROMPT_IDS}, params)
-        self._running.add(number)
+        return number
 
-    def _finish(self, answers: int, *, gated: bool) -> None:
-        """Step until so many have ended; in each one's place the next one begins."""
-        while answers > 0:
-            for output in self._engine.step():
-                if output.finished:
-                    answers -= 1
-                    self._running.remove(output.request_id)
-                    self._begin(TOKENS, gated=gated)
+    def _step(self) -> float:
+        start = time.perf_counter()
+        self._engine.step()
+        return time.perf_counter() - start
 
 
 def _switch_of(worker: Any) -> Switch:
     return Switch(worker.model_runner.input_batch)
 
 
-def measure(engine: Engine, at_once: int, turns: int) -> tuple[str, ...]:
+def measure(engine: Engine, at_once: int, blocks: int) -> Times:
+    """Time so many blocks."""
+    found = []
+    with Progress(f"{at_once} at once", blocks, unit="block") as progress:
+        for block in itertools.islice(engine.blocks(at_once, np.random.default_rng(0)), blocks):
+            found.append(block)
+            progress.advance()
+    joined, plain = np.array(found).transpose(2, 1, 0)
+    return Times(joined, plain)
+
+
+def row(at_once: int, times: Times) -> tuple[str, ...]:
     """A row of the table."""
-    kinds = (STOCK, GATED, AGAIN)
-    found: dict[tuple[str, int], Turn] = {}
-    for turn in range(turns + 1):
-        for kind in kinds[:: 1 if turn % 2 else -1]:
-            found[kind, turn] = engine.time(at_once, gated=kind == GATED)
-    # The first turn is the warm-up.
-    answers = {key: turn.answer for key, turn in found.items() if key[1]}
-    gated, stock = ([found[kind, turn] for turn in range(1, turns + 1)] for kind in (GATED, STOCK))
-    return (
-        str(at_once),
-        f"{MS * _median(turn.answer for turn in stock) * at_once / TOKENS:.2f}",
-        *(str(ratio(answers, kind, STOCK)) for kind in (AGAIN, GATED)),
-        f"{_median(turn.by_parts for turn in gated):.3f}",
-        f"{US * _median(turn.masking.mean for turn in gated):.0f}",
-        f"{US * _median(turn.deciding.mean for turn in gated):.0f}",
-    )
+    figures = [str(at_once)]
+    for found in (times.plain, times.joined):
+        figures.append(f"{MS * _median(found[KINDS.index(STOCK)]):.2f}")
+        figures += [str(times_stock(found, kind)) for kind in (AGAIN, GATED)]
+    return (*figures, str(times.answer(at_once)))
 
 
-def _median(values: Iterable[float]) -> float:
-    return float(np.median(list(values)))
-
-
-def main() -> None:
-    """Print the table as Markdown."""
+def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
     parser.add_argument("--layers", type=int)
     parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
-    parser.add_argument("--turns", type=int, default=TURNS)
-    arguments = parser.parse_args()
+    parser.add_argument("--blocks", type=int, default=BLOCKS)
+    found = parser.parse_args(argv)
+    for at_once in found.at_once:
+        if not 1 <= at_once <= TOKENS:
+            parser.error(f"--at-once: {at_once} is not between 1 and {TOKENS}")
+    if found.blocks < 2:
+        parser.error(f"--blocks: {found.blocks} is not at least 2")
+    return found
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    arguments = options()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     # Engine and model run in this process.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -174,12 +223,12 @@ def main() -> None:
             try:
                 path = deepen(path, arguments.layers, Path(folder) / "checkpoint")
             except ValueError as error:
-                parser.error(str(error))
+                raise SystemExit(f"--layers: {error}") from error
         engine = Engine(launch.load_checkpoint(str(path)))
-        head = ("at once", "a step, ms", AGAIN, GATED, "by parts", "mask, us", "decision, us")
-        title = "The engine's CPU time of an answer, times stock's"
-        rows = (measure(engine, at_once, arguments.turns) for at_once in arguments.at_once)
-        for line in markdown_table(title, head, rows):
+        steps = ("a step, ms", AGAIN, GATED, "a joined step, ms", AGAIN, GATED)
+        head = ("at once", *steps, "an answer, gated")
+        rows = (row(each, measure(engine, each, arguments.blocks)) for each in arguments.at_once)
+        for line in markdown_table("The engine's steps, times stock's", head, rows):
             print(line, flush=True)
 
 

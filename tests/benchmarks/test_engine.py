@@ -1,29 +1,44 @@
+import numpy as np
 import pytest
-import torch
-from vllm.v1.sample.logits_processor import BatchUpdate
 
-from benchmarks.engine import TOKENS, Turn
-from benchmarks.gate_steps import CONTROL, config, params
-from benchmarks.timed_gate import Spent, TimedGate
+from benchmarks.engine import KINDS, TOKENS, Times, options, times_stock
+
+STEP = np.array([2.0, 4.0, 6.0])
 
 
-def test_one_step_more_and_the_gates_own_time_make_the_ratio() -> None:
-    turn = Turn(10.0, 4, masking=Spent(0.5, 5), deciding=Spent(1.5, 3))
-    assert turn.answer == 2.5
-    assert turn.by_parts == pytest.approx((TOKENS + 1) / TOKENS * 10 / 8)
-    assert (turn.masking.mean, turn.deciding.mean, Spent().mean) == (0.1, 0.5, 0.0)
+def of_kinds(*factors: float) -> np.ndarray:
+    """Steps whose blocks take longer and longer, times a factor for each kind."""
+    assert len(factors) == len(KINDS)
+    return np.outer(factors, STEP)
 
 
-def test_steps_are_told_apart_by_whether_they_decide() -> None:
-    gate = TimedGate(config(), torch.device("cpu"), is_pin_memory=False)
-    gate.forget()
-    outputs: list[int] = []
-    added = [(0, params(every_token=False), [1], outputs)]
-    gate.update_state(BatchUpdate(1, removed=[], added=added, moved=[]))
-    assert gate.apply(torch.zeros(1, 16)).isfinite().sum() == 1
-    for _ in range(2):
-        outputs.append(CONTROL.respond or 0)
-        gate.update_state(None)
-        assert gate.apply(torch.zeros(1, 16)).isfinite().sum() == 16 - len(CONTROL.ids)
-    assert (gate.deciding.calls, gate.masking.calls) == (1, 2)
-    assert gate.deciding.seconds > 0 < gate.masking.seconds
+def test_kinds_are_compared_within_a_block() -> None:
+    found = of_kinds(1.0, 1.0, 1.5)
+    assert str(times_stock(found, "stock again")) == "1.000 (1.000 to 1.000)"
+    gated = times_stock(found, "gated")
+    assert (gated.value, gated.pairs) == (1.5, 3)
+    assert gated.low == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("at_once", [1, 8, TOKENS])
+def test_an_answer_has_the_control_tokens_step_and_one_that_it_joins(at_once: int) -> None:
+    found = Times(joined=of_kinds(3.0, 3.0, 3.5), plain=of_kinds(1.0, 1.0, 1.25))
+    stock = at_once * 3 + (TOKENS - at_once)
+    gated = at_once * 3.5 + (TOKENS + 1 - at_once) * 1.25
+    assert found.answer(at_once).value == pytest.approx(gated / stock)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--at-once", "0"], "--at-once: 0 is not between 1 and 128"),
+        (["--at-once", "129"], "--at-once: 129 is not between 1 and 128"),
+        (["--blocks", "1"], "--blocks: 1 is not at least 2"),
+    ],
+)
+def test_numbers_that_cannot_be(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options(argv)
+    assert message in capsys.readouterr().err
