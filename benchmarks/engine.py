@@ -20,25 +20,22 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import stats
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import SamplingParams
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from benchmarks.serving.compare import Estimate
+from benchmarks.serving.compare import Estimate, Floats, bootstrapped
 from benchmarks.serving.deeper import deepen
 from benchmarks.switch import Switch
 from server import launch
 from server.checkpoint import Checkpoint
-from steering.intervals import LEVEL
 from steering.wire import RowSettings
 from training.evaluation.report import markdown_table
 from training.progress import Progress
@@ -55,12 +52,10 @@ KINDS = STOCK, AGAIN, GATED = "stock", "stock again", "gated"
 PROMPT_IDS = [11] * 40
 MS = 1e3
 
-Floats = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds a step, by kind and block: [3, n]; its sums and means are of one kind."""
+    """Seconds a step, by kind and block: [3, n], in the order of KINDS."""
 
     joined: Floats
     """Of steps that a request joins."""
@@ -70,49 +65,30 @@ class Times:
     def answer(self, at_once: int) -> Estimate:
         """Times what stock takes for an answer of 128 tokens, `at_once` being written."""
 
-        def statistic(joined: Floats, more: Floats, plain: Floats, plain_more: Floats) -> Any:
-            each = (_median(joined), _median(more), _median(plain), _median(plain_more))
-            join, join_more, step, step_more = each
+        def ratio(*stock_and_more: Floats, axis: int) -> Any:
+            join, join_more, step, step_more = (
+                np.median(found, axis=axis) for found in stock_and_more
+            )
             stock = at_once * join + (TOKENS - at_once) * step
-            extra = at_once * join_more + (TOKENS + 1 - at_once) * step_more + step
-            return 1 + extra / stock
+            more = at_once * join_more + (TOKENS + 1 - at_once) * step_more + step
+            return 1 + more / stock
 
-        return _estimate(statistic, *_and_more(self.joined, GATED), *_and_more(self.plain, GATED))
+        return bootstrapped(ratio, *_and_more(self.joined, GATED), *_and_more(self.plain, GATED))
 
 
 def times_stock(found: Floats, kind: str) -> Estimate:
     """The median of one kind's steps, times stock's; found: [3, n], seconds."""
 
-    def statistic(stock: Floats, more: Floats) -> Any:
-        return 1 + _median(more) / _median(stock)
+    def ratio(stock: Floats, more: Floats, axis: int) -> Any:
+        return 1 + np.median(more, axis=axis) / np.median(stock, axis=axis)
 
-    return _estimate(statistic, *_and_more(found, kind))
+    return bootstrapped(ratio, *_and_more(found, kind))
 
 
 def _and_more(found: Floats, kind: str) -> tuple[Floats, Floats]:
     """Stock's seconds, and how many more this kind took in the same block; [n] each."""
     stock = found[KINDS.index(STOCK)]
     return stock, found[KINDS.index(kind)] - stock
-
-
-def _median(values: Floats) -> Any:
-    return np.median(values, axis=-1)
-
-
-def _estimate(statistic: Callable[..., Any], *data: Floats) -> Estimate:
-    """With its interval, for which blocks are drawn; data: [n] each."""
-    interval = stats.bootstrap(
-        data,
-        lambda *drawn, axis: statistic(*drawn),  # noqa: ARG005
-        n_resamples=1000,
-        vectorized=True,
-        paired=True,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=0,
-    ).confidence_interval
-    value = float(statistic(*data))
-    return Estimate(value, float(interval.low), float(interval.high), len(data[0]))
 
 
 class Engine:
@@ -188,7 +164,7 @@ def row(at_once: int, times: Times) -> tuple[str, ...]:
     """A row of the table."""
     figures = [str(at_once)]
     for found in (times.plain, times.joined):
-        figures.append(f"{MS * _median(found[KINDS.index(STOCK)]):.2f}")
+        figures.append(f"{MS * np.median(found[KINDS.index(STOCK)]):.2f}")
         figures += [str(times_stock(found, kind)) for kind in (AGAIN, GATED)]
     return (*figures, str(times.answer(at_once)))
 
@@ -218,13 +194,14 @@ def main() -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        path = arguments.checkpoint
-        if arguments.layers is not None:
-            try:
-                path = deepen(path, arguments.layers, Path(folder) / "checkpoint")
-            except ValueError as error:
-                raise SystemExit(f"--layers: {error}") from error
-        engine = Engine(launch.load_checkpoint(str(path)))
+        try:
+            checkpoint = launch.load_checkpoint(str(arguments.checkpoint))
+            if arguments.layers is not None:
+                deeper = deepen(checkpoint.path, arguments.layers, Path(folder) / "checkpoint")
+                checkpoint = launch.load_checkpoint(str(deeper))
+        except (launch.LaunchError, ValueError) as error:
+            raise SystemExit(f"benchmarks.engine: {error}") from error
+        engine = Engine(checkpoint)
         steps = ("a step, ms", AGAIN, GATED, "a joined step, ms", AGAIN, GATED)
         head = ("at once", *steps, "an answer, gated")
         rows = (row(each, measure(engine, each, arguments.blocks)) for each in arguments.at_once)

@@ -16,7 +16,11 @@ class Switch:
         [self.gate] = [found for found in self._processors if isinstance(found, RefusalGate)]
 
     def set_gated(self, *, gated: bool) -> None:
-        """Have the gate in the sampler or not; nothing may be running."""
+        """Have the gate in the sampler or not.
+
+        While it is out it does not follow the batch: what runs then, and goes on when it is in
+        again, must have nothing left to decide.
+        """
         if (self.gate in self._processors) != gated:
             (self._processors.append if gated else self._processors.remove)(self.gate)
         # By this vLLM tells a server with processors of its own from stock.

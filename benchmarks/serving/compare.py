@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ GOOD = 0.98
 
 NOISY = 0.05
 """From one end of an interval to its middle, in logarithms, beyond which it shows no equality."""
+Floats = npt.NDArray[np.float64]
 Verdict = Literal["no cost", "a cost", "too noisy to tell"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
@@ -69,7 +70,7 @@ Values = Mapping[tuple[str, int], float]
 """By arm and repetition."""
 
 
-def pairs(values: Values, arm: str, base: str) -> npt.NDArray[np.float64]:
+def pairs(values: Values, arm: str, base: str) -> Floats:
     """[n, 2]: what both had in the same repetition, for the n repetitions that have both."""
     found = [
         (value, values[base, repetition])
@@ -92,16 +93,32 @@ def difference(values: Values, arm: str, base: str) -> Estimate | None:
     return _mean(both[:, 0] - both[:, 1])
 
 
-def _mean(found: npt.NDArray[np.float64]) -> Estimate | None:
-    """The mean with its bootstrap interval: repetitions are drawn, each with both its figures."""
+def _mean(found: Floats) -> Estimate | None:
+    """The mean over repetitions, which are drawn with both their figures."""
     if not len(found):
         return None
     if len(found) == 1:
         return Estimate(float(found[0]), None, None, 1)
+    return bootstrapped(np.mean, found)
+
+
+def bootstrapped(statistic: Callable[..., Any], *data: Floats) -> Estimate:
+    """A statistic with its percentile bootstrap interval; data: [n] each, drawn together.
+
+    `statistic` takes as many arrays, and the axis to work along.
+    """
     interval = stats.bootstrap(
-        (found,), np.mean, confidence_level=LEVEL, method="percentile", rng=0
+        data,
+        statistic,
+        paired=True,
+        vectorized=True,
+        batch=1000,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=0,
     ).confidence_interval
-    return Estimate(float(found.mean()), float(interval.low), float(interval.high), len(found))
+    value = float(statistic(*data, axis=-1))
+    return Estimate(value, float(interval.low), float(interval.high), len(data[0]))
 
 
 def _each(found: Estimate, turn: Callable[[float], float]) -> Estimate:

@@ -24,6 +24,8 @@ IN_ONE_PROCESS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": "1"}
 process by default, and the two talk by spinning: two such servers on one core starve each other."""
 IN_WORKERS = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 """As by default on CPUs, and for tensor parallelism anywhere."""
+SMALL = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+"""Asks nobody, and leaves memory to others."""
 LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
 """TRL (1.16) sets this to ERROR when it is imported, for the whole process and its children."""
 
@@ -57,18 +59,13 @@ class Server:
         command = [*self.program, str(self.checkpoint)]
         command += ["--port", str(self.port), "--enforce-eager", "--shutdown-timeout", "0"]
         command += self.flags
-        defaults = IN_ONE_PROCESS | {
-            "HF_HUB_OFFLINE": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-        }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=defaults | os.environ | LOGGED | self.environment,
+                env=IN_ONE_PROCESS | SMALL | os.environ | LOGGED | self.environment,
                 start_new_session=True,
             )
 
@@ -143,9 +140,11 @@ def serving(
     folder: Path,
     flags: Sequence[str] = (),
     environment: dict[str, str] | None = None,
+    program: Sequence[str] = DEMUR_SERVE,
 ) -> Iterator[Server]:
     """A server that is ready, with its log in `folder`, until the block ends."""
-    server = Server(checkpoint, folder / "log", flags, environment or {})
+    log = folder / "log"
+    server = Server(checkpoint, log, flags, environment or {}, program=program)
     try:
         server.wait_until_ready()
         yield server
