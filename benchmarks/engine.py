@@ -34,6 +34,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from benchmarks.serving.compare import Estimate, Floats, bootstrapped
 from benchmarks.serving.deeper import deepen
 from benchmarks.switch import Switch
+from benchmarks.turns import and_more, times_first
 from server import launch
 from server.checkpoint import Checkpoint
 from steering.wire import RowSettings
@@ -48,7 +49,8 @@ SETTLING = 4
 """Steps before the first block, in which the answers begin and caches fill."""
 PLAIN = 2
 """Steps of a turn in which nothing is decided."""
-KINDS = STOCK, AGAIN, GATED = "stock", "stock again", "gated"
+AGAIN, GATED = "stock again", "gated"
+KINDS = "stock", AGAIN, GATED
 PROMPT_IDS = [11] * 40
 MS = 1e3
 
@@ -73,22 +75,8 @@ class Times:
             more = at_once * join_more + (TOKENS + 1 - at_once) * step_more + step
             return 1 + more / stock
 
-        return bootstrapped(ratio, *_and_more(self.joined, GATED), *_and_more(self.plain, GATED))
-
-
-def times_stock(found: Floats, kind: str) -> Estimate:
-    """The median of one kind's steps, times stock's; found: [3, n], seconds."""
-
-    def ratio(stock: Floats, more: Floats, axis: int) -> Any:
-        return 1 + np.median(more, axis=axis) / np.median(stock, axis=axis)
-
-    return bootstrapped(ratio, *_and_more(found, kind))
-
-
-def _and_more(found: Floats, kind: str) -> tuple[Floats, Floats]:
-    """Stock's seconds, and how many more this kind took in the same block; [n] each."""
-    stock = found[KINDS.index(STOCK)]
-    return stock, found[KINDS.index(kind)] - stock
+        at = KINDS.index(GATED)
+        return bootstrapped(ratio, *and_more(self.joined, at), *and_more(self.plain, at))
 
 
 class Engine:
@@ -164,8 +152,8 @@ def row(at_once: int, times: Times) -> tuple[str, ...]:
     """A row of the table."""
     figures = [str(at_once)]
     for found in (times.plain, times.joined):
-        figures.append(f"{MS * np.median(found[KINDS.index(STOCK)]):.2f}")
-        figures += [str(times_stock(found, kind)) for kind in (AGAIN, GATED)]
+        figures.append(f"{MS * np.median(found[0]):.2f}")
+        figures += [str(times_first(found, at)) for at in range(1, len(KINDS))]
     return (*figures, str(times.answer(at_once)))
 
 

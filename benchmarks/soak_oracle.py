@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steering.calibration import CalibrationScores
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.manifest import Manifest
 from steering.policy import Policy
 from steering.settings import Settings
@@ -66,6 +66,6 @@ class Oracle:
         asked = Settings(settings.get("refusal_rates"), settings.get("refusal_thresholds"))
         thresholds = np.array(self._policy.resolve(asked).thresholds, dtype=np.float32)
         scores = self._scores[prompt]
-        decided = int(decide_np(scores[None], thresholds)[0])
+        decided = int(decide(scores[None], thresholds)[0])
         near = bool((np.abs(scores - thresholds) < ROUNDING).any())
         return Expected(None if decided < 0 else self.names[decided], near)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.manifest import Manifest, Scope, scores_file
 
 COMPLY = "comply"
@@ -96,7 +96,7 @@ class CalibrationScores:
 
         Refused under any category's name counts; a label without prompts is left out.
         """
-        refused = decide_np(self.scores, np.asarray(thresholds, dtype=np.float32)) >= 0
+        refused = decide(self.scores, np.asarray(thresholds, dtype=np.float32)) >= 0
         shares = {}
         for index, name in [*enumerate(self.categories), (COMPLY_INDEX, COMPLY)]:
             own = self.labels == index

@@ -14,12 +14,14 @@ tampered with on its way here: unless its category is off, that refuses too.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Generic
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from steering.arrays import LARGEST, Array, add_to_columns, fill_columns, library
+from steering.arrays import logsumexp as last_axis_logsumexp
 from steering.rows import leave_only, logsumexp
 from steering.tokens import ControlTokens
 
@@ -37,44 +39,43 @@ def log_odds(logits: torch.Tensor, refuse_ids: torch.Tensor) -> torch.Tensor:
     own = logits[:, refuse_ids].float()  # [n, C]
     logits.index_fill_(1, refuse_ids, -torch.inf)
     rest = torch.logsumexp(logits.float(), dim=1, keepdim=True)
-    diagonal = _diagonal(own.shape[1], 1, logits.device)
+    categories = own.shape[1]
+    diagonal = torch.eye(categories, categories + 1, dtype=torch.bool, device=logits.device)
     return _against_others(torch.cat([own, rest], dim=1), diagonal)
 
 
-def _diagonal(categories: int, others: int, device: torch.device) -> torch.Tensor:
-    """[C, C + others] bool: True where a category's own refuse token is."""
-    return torch.eye(categories, categories + others, dtype=torch.bool, device=device)
-
-
-def _against_others(values: torch.Tensor, diagonal: torch.Tensor) -> torch.Tensor:
+def _against_others(values: Array, diagonal: Array) -> Array:
     """Scores from the refuse tokens' logits and what else there is.
 
     values: [n, C + m] float32, the refuse tokens' first; the logsumexp of the others is that of all
-    other tokens. diagonal: [C, C + m] as `_diagonal` returns it.
+    other tokens. diagonal: [C, C + m] bool, True where a category's own refuse token is.
     """
+    where = library(values).where
     # [n, C, C + m]: row c holds every logit but its own.
-    grid = values.unsqueeze(1).masked_fill(diagonal, -torch.inf)
+    grid: Array = where(diagonal, -torch.inf, values[:, None])
     own = values[:, : len(diagonal)]
-    return torch.where(own == -torch.inf, torch.nan, own - grid.logsumexp(dim=2))
+    scores: Array = where(own == -torch.inf, torch.nan, own - last_axis_logsumexp(grid))
+    return scores
 
 
-def decide(scores: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+def decide(scores: Array, thresholds: Array) -> Array:
     """Decisions by row, without reading anything back from the device.
 
-    scores, thresholds: [n, C] float32. Returns [n] int64: a category's index, or RESPOND.
+    scores: [n, C] float32; thresholds: [n, C] or [C] float32. Returns [n] int64: a category's
+    index, or RESPOND.
     """
+    xp = library(scores)
     # NaN outranks every score: a category that cannot be judged refuses. Finite, it stays under the
     # threshold that is off, and -inf above what has not reached its threshold, which may be -inf.
-    ranked = torch.nan_to_num(scores, nan=torch.finfo(scores.dtype).max)
+    ranked = xp.where(xp.isnan(scores), LARGEST, scores).clip(-LARGEST, LARGEST)
     reached = ranked >= thresholds
-    # Of equal ones torch has the first index, on every device.
-    best, first = torch.where(reached, ranked, -torch.inf).max(dim=1)
-    return torch.where(best > -torch.inf, first, RESPOND)
+    # Of equal ones both libraries have the first index.
+    first = xp.where(reached, ranked, -torch.inf).argmax(axis=1)
+    decisions: Array = xp.where(reached.any(axis=1), first, RESPOND)
+    return decisions
 
 
-def targets_of(
-    decisions: torch.Tensor, first: torch.Tensor | None, choice_ids: torch.Tensor
-) -> torch.Tensor:
+def targets_of(decisions: Array, first: Array | None, choice_ids: Array) -> Array:
     """The control token that each row must write.
 
     decisions: [n] int64 as `decide` returns them; first: [n] bool, whether the row is at the first
@@ -84,76 +85,88 @@ def targets_of(
     the checkpoint has none.
     Returns [n] int64, -1 for a row that goes on as the model likes.
     """
-    chosen = choice_ids[decisions]  # RESPOND picks the last
-    return chosen if first is None else torch.where((decisions == RESPOND) & ~first, -1, chosen)
+    targets: Array = choice_ids[decisions]  # RESPOND picks the last
+    if first is not None:
+        targets = library(targets).where((decisions == RESPOND) & ~first, -1, targets)
+    return targets
 
 
 @dataclass(frozen=True)
-class ControlIds:
-    """A checkpoint's control tokens on the device of the logits."""
+class ControlIds(Generic[Array]):
+    """A checkpoint's control tokens, where the logits are."""
 
-    refuse: torch.Tensor
+    refuse: Array
     """[C] int64, in the manifest's order."""
-    every: torch.Tensor
+    every: Array
     """[C + 1] int64: refuse, then respond; [C] where there is no respond token."""
-    choices: torch.Tensor
+    choices: Array
     """[C + 1] int64, as `targets_of` takes them."""
-    diagonal: torch.Tensor
+    diagonal: Array
     """[C, len(every) + 1] bool: where, of `every` and all other tokens, a category's own is."""
-    block: slice | None
-    """`every` as columns side by side, if they are."""
+    columns: slice | Array
+    """`every`; a slice where they are side by side."""
 
     @classmethod
-    def on(cls, device: torch.device, control: ControlTokens) -> Self:
-        """Copy `control` to `device`."""
-        respond = () if control.respond is None else (control.respond,)
-        all_ids = (*control.refuse, *respond)
-        refuse, every, choices = (
-            torch.tensor(ids, dtype=torch.int64, device=device)
-            for ids in (control.refuse, all_ids, all_ids if respond else (*all_ids, -1))
+    def on_host(cls, control: ControlTokens) -> "ControlIds[npt.NDArray[Any]]":
+        """For logits that are NumPy's."""
+        respond: tuple[int, ...] = () if control.respond is None else (control.respond,)
+        ids: tuple[int, ...] = (*control.refuse, *respond)
+        every = np.array(ids, dtype=np.int64)
+        side_by_side = max(ids) - min(ids) + 1 == len(ids)
+        return ControlIds(
+            np.array(control.refuse, dtype=np.int64),
+            every,
+            np.array(ids if respond else (*ids, -1), dtype=np.int64),
+            np.eye(len(control.refuse), len(ids) + 1, dtype=np.bool_),
+            slice(min(ids), max(ids) + 1) if side_by_side else every,
         )
-        first, end = min(all_ids), max(all_ids) + 1
-        block = slice(first, end) if end - first == len(all_ids) else None
-        diagonal = _diagonal(len(refuse), len(all_ids) + 1 - len(refuse), device)
-        return cls(refuse, every, choices, diagonal, block)
+
+    @classmethod
+    def on(cls, device: torch.device, control: ControlTokens) -> "ControlIds[torch.Tensor]":
+        """For logits that are torch's, on `device`."""
+        host = cls.on_host(control)
+        refuse, every, choices, diagonal = (
+            torch.from_numpy(array).to(device)
+            for array in (host.refuse, host.every, host.choices, host.diagonal)
+        )
+        columns = host.columns if isinstance(host.columns, slice) else every
+        return ControlIds(refuse, every, choices, diagonal, columns)
 
 
-def mask_control(logits: torch.Tensor, ids: ControlIds) -> None:
+def mask_control(logits: Array, ids: ControlIds[Array]) -> None:
     """Take every control token out of the sampler's reach. logits: [n, V], changed in place."""
-    if ids.block is None:
-        logits.index_fill_(1, ids.every, -torch.inf)
-    else:
-        logits[:, ids.block].fill_(-torch.inf)
+    fill_columns(logits, ids.columns, -torch.inf)
 
 
 @dataclass(frozen=True)
-class Bias:
+class Bias(Generic[Array]):
     """What vLLM has added to the logits of requests that bring a logit bias.
 
     A bias on other tokens than the control tokens would move their log-odds all the same, so the
     gate decides without it.
     """
 
-    owners: torch.Tensor
+    owners: Array
     """[m] int64, whose bias it is: as in the `owners` of the rows."""
-    tokens: torch.Tensor
+    tokens: Array
     """[m] int64 token ids."""
-    values: torch.Tensor
+    values: Array
     """[m] float32, what was added."""
 
-    def undo(self, logits: torch.Tensor, owners: torch.Tensor) -> None:
+    def undo(self, logits: Array, owners: Array) -> None:
         """Take it back from `logits` ([n, V]), in place; owners: [n] int64, whose each row is."""
-        own = owners.unsqueeze(1) == self.owners  # [n, m]
-        logits.index_add_(1, self.tokens, torch.where(own, -self.values, 0.0))
+        own = owners[:, None] == self.owners  # [n, m]
+        add_to_columns(logits, self.tokens, library(logits).where(own, -self.values, 0.0))
 
 
+@np.errstate(all="ignore")
 def apply_gate(
-    logits: torch.Tensor,
-    rows: torch.Tensor,
-    thresholds: torch.Tensor,
-    first: torch.Tensor | None,
-    ids: ControlIds,
-    bias: tuple[Bias, torch.Tensor] | None = None,
+    logits: Array,
+    rows: Array,
+    thresholds: Array,
+    first: Array | None,
+    ids: ControlIds[Array],
+    bias: tuple[Bias[Array], Array] | None = None,
 ) -> None:
     """Decide some rows of the logits, and mask control tokens in all the others.
 
@@ -163,27 +176,16 @@ def apply_gate(
     first: [n] bool or None, as `targets_of` takes it; bias: what to undo, and the rows' owners
     [n] int64. Nothing is read back from the device.
     """
+    xp = library(logits)
     judged, at = logits, rows
     if bias is not None:
         undone, owners = bias
-        judged, at = logits.index_select(0, rows), torch.arange(len(rows), device=rows.device)
+        judged, at = logits[rows], xp.arange(len(rows), device=rows.device)
         undone.undo(judged, owners)
-    own = judged[at.unsqueeze(1), ids.every].float()  # [n, C + 1] or [n, C]
+    own = judged[at[:, None], ids.every]  # [n, C + 1] or [n, C]
     mask_control(logits, ids)
     if judged is not logits:
         mask_control(judged, ids)
-    rest = logsumexp(judged, at).unsqueeze(1)
-    scores = _against_others(torch.cat([own, rest], dim=1), ids.diagonal)
+    values = xp.concatenate([own, logsumexp(judged, at)[:, None]], axis=1)
+    scores = _against_others(values, ids.diagonal)
     leave_only(logits, rows, targets_of(decide(scores, thresholds), first, ids.choices))
-
-
-def decide_np(
-    scores: npt.NDArray[np.float32], thresholds: npt.NDArray[np.float32]
-) -> npt.NDArray[np.int64]:
-    """`decide` for scores on the host. scores: [n, C]; thresholds: [C] or [n, C]."""
-    rows = np.broadcast_to(thresholds, scores.shape)
-    decided = decide(
-        torch.from_numpy(np.array(scores, dtype=np.float32)),
-        torch.from_numpy(np.array(rows, dtype=np.float32)),
-    )
-    return np.asarray(decided.numpy(), dtype=np.int64)

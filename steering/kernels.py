@@ -1,4 +1,5 @@
-"""The gate's passes over whole rows of logits on a GPU, in Triton: what eager torch reads often.
+"""The gate's passes over whole rows of logits on a GPU, in Triton: what torch's operations read
+often.
 
 `steering.rows` calls these where Triton is to be had, and says what they return.
 """

@@ -4,15 +4,18 @@ V1 runs custom processors after grammar, allowed ids, bad words, minimum length 
 before penalties and temperature. One row of the logits is one request of the persistent batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
+import numpy as np
 import torch
 from vllm.sampling_params import SamplingParams
 from vllm.utils.torch_utils import async_tensor_h2d
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
+from steering.arrays import Array, on_host
 from steering.gate import Bias, ControlIds, apply_gate, mask_control
 from steering.wire import GateConfig, RowSettings
 
@@ -36,16 +39,16 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Staged:
-    """The kept rows as the device sees them."""
+class _Staged(Generic[Array]):
+    """The kept rows, where the logits are."""
 
-    rows: torch.Tensor
+    rows: Array
     """[n] int64, indices in the batch."""
-    thresholds: torch.Tensor
+    thresholds: Array
     """[n, C] float32."""
-    first: torch.Tensor | None
+    first: Array | None
     """[n] bool, or None where all are True."""
-    bias: Bias | None
+    bias: Bias[Array] | None
 
 
 class RefusalGate(LogitsProcessor):
@@ -65,11 +68,17 @@ class RefusalGate(LogitsProcessor):
         is_pin_memory: bool,  # noqa: ARG002
     ) -> None:
         self._config = GateConfig.from_additional_config(vllm_config.additional_config)
-        self._ids = ControlIds.on(device, self._config.control)
-        self._refuse = frozenset(self._config.control.refuse)
-        self._device = device
+        control = self._config.control
+        self._refuse = frozenset(control.refuse)
+        self._ids = ControlIds.on(device, control)
+        # A decision on the CPU is NumPy's, in the memory of the logits.
+        self._on_host = on_host(device)
+        self._deciding_ids: ControlIds[Any] = (
+            ControlIds.on_host(control) if self._on_host else self._ids
+        )
+        self._to_device = partial(async_tensor_h2d, device=device)
         self._rows: dict[int, _Row] = {}  # by index in the batch
-        self._staged: _Staged | None = None
+        self._staged: _Staged[Any] | None = None
 
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
@@ -99,13 +108,8 @@ class RefusalGate(LogitsProcessor):
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """logits: [rows, V] float32, changed in place."""
-        # Only now are the values of the last outputs known: vLLM 0.32 schedules a step before the
-        # last one's tokens have arrived, and holds their places by -1 until here.
-        for index in [
-            index for index, row in self._rows.items() if self._refused(row.outputs[-1:])
-        ]:
-            self._staged = None
-            del self._rows[index]
+        if self._rows:
+            self._drop_refused()
         if not self._rows:
             mask_control(logits, self._ids)
             return logits
@@ -113,8 +117,18 @@ class RefusalGate(LogitsProcessor):
             self._staged = self._stage()
         staged = self._staged
         bias = None if staged.bias is None else (staged.bias, staged.rows)
-        apply_gate(logits, staged.rows, staged.thresholds, staged.first, self._ids, bias)
+        array: Any = logits.numpy() if self._on_host else logits
+        apply_gate(array, staged.rows, staged.thresholds, staged.first, self._deciding_ids, bias)
         return logits
+
+    def _drop_refused(self) -> None:
+        # Only in `apply` are the values of the last outputs known: vLLM 0.32 schedules a step
+        # before the last one's tokens have arrived, and holds their places by -1 until then.
+        for index in [
+            index for index, row in self._rows.items() if self._refused(row.outputs[-1:])
+        ]:
+            self._staged = None
+            del self._rows[index]
 
     def _add(self, index: int, row: _Row) -> None:
         self._rows[index] = row
@@ -132,10 +146,9 @@ class RefusalGate(LogitsProcessor):
         if swap and displaced is not None:
             self._rows[source] = displaced
 
-    def _stage(self) -> _Staged:
+    def _stage(self) -> _Staged[Any]:
         """What `apply` needs, on its way to the device; the copies are not waited for."""
         rows = self._rows.values()
-        to_device = partial(async_tensor_h2d, device=self._device)
         biases = [
             (index, *entry) for index, row in self._rows.items() for entry in row.settings.bias
         ]
@@ -143,14 +156,18 @@ class RefusalGate(LogitsProcessor):
         if biases:
             owners, tokens, values = zip(*biases, strict=True)
             bias = Bias(
-                to_device(list(owners), dtype=torch.int64),
-                to_device(list(tokens), dtype=torch.int64),
-                to_device(list(values), dtype=torch.float32),
+                self._placed(owners, np.int64),
+                self._placed(tokens, np.int64),
+                self._placed(values, np.float32),
             )
         first = [row.first for row in rows]
         return _Staged(
-            to_device(list(self._rows), dtype=torch.int64),
-            to_device([row.settings.thresholds for row in rows], dtype=torch.float32),
-            None if all(first) else to_device(first, dtype=torch.bool),
+            self._placed(list(self._rows), np.int64),
+            self._placed([row.settings.thresholds for row in rows], np.float32),
+            None if all(first) else self._placed(first, np.bool_),
             bias,
         )
+
+    def _placed(self, values: Sequence[Any], dtype: type[np.generic]) -> Any:
+        array = np.array(values, dtype=dtype)
+        return array if self._on_host else self._to_device(array)

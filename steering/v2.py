@@ -107,7 +107,11 @@ class RefusalGate(LogitsProcessor):
         return logits
 
     def _decide(
-        self, logits: torch.Tensor, ctx: LogitsContext, rows: torch.Tensor, bias: Bias | None
+        self,
+        logits: torch.Tensor,
+        ctx: LogitsContext,
+        rows: torch.Tensor,
+        bias: Bias[torch.Tensor] | None,
     ) -> None:
         """Decide those of `rows` ([n] int64) that are at a deciding position."""
         slots = ctx.expanded_idx_mapping[rows].long()
@@ -121,7 +125,7 @@ class RefusalGate(LogitsProcessor):
         undo = None if bias is None else (bias, slots)
         apply_gate(logits, rows, thresholds, first, self._ids, undo)
 
-    def _bias_of(self, slots: "np.ndarray[Any, Any]") -> Bias | None:
+    def _bias_of(self, slots: "np.ndarray[Any, Any]") -> Bias[torch.Tensor] | None:
         """What vLLM has added to the logits of these requests."""
         biases = [(slot, *entry) for slot in slots.tolist() for entry in self._biases.get(slot, ())]
         if not biases:

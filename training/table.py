@@ -7,7 +7,7 @@ import numpy as np
 
 from steering.calibration import COMPLY, CalibrationScores
 from steering.curves import curve
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.joint import Asked, JointSolver
 from steering.settings import probability_of
 from training.records import Record
@@ -25,7 +25,7 @@ def table(scores: CalibrationScores, records: Sequence[Record]) -> Iterator[str]
     log-odds.
     """
     habit = np.zeros(len(scores.categories), dtype=np.float32)
-    refused = decide_np(scores.scores, habit) >= 0
+    refused = decide(scores.scores, habit) >= 0
     shares = scores.refused_shares(habit)
     counts = scores.counts()
     known = calibrated(scores)

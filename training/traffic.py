@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from steering.calibration import wanted_of
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.intervals import Interval, at_fixed_threshold, prompts_needed
 from steering.settings import log_odds_of, probability_of
 from training.datasets.load import load_records
@@ -77,7 +77,7 @@ def threshold_for(scores: npt.NDArray[np.float32], share: float) -> TrafficThres
     refused = int((largest >= largest[wanted - 1]).sum())
     last, following = largest[refused - 1], largest[refused : refused + 1]
     probability = probability_of(float(np.mean([last, *following])))
-    counted = decide_np(scores, np.full(scores.shape[1], log_odds_of(probability), np.float32))
+    counted = decide(scores, np.full(scores.shape[1], log_odds_of(probability), np.float32))
     if not math.isfinite(log_odds_of(probability)) or (counted >= 0).sum() != refused:
         raise TrafficError(
             f"the threshold for a share of {share:g} is at log-odds {last:.1f}, which a probability"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.engine import KINDS, TOKENS, Times, options, times_stock
+from benchmarks.engine import KINDS, TOKENS, Times, options
 
 STEP = np.array([2.0, 4.0, 6.0])
 
@@ -10,14 +10,6 @@ def of_kinds(*factors: float) -> np.ndarray:
     """Steps whose blocks take longer and longer, times a factor for each kind."""
     assert len(factors) == len(KINDS)
     return np.outer(factors, STEP)
-
-
-def test_kinds_are_compared_within_a_block() -> None:
-    found = of_kinds(1.0, 1.0, 1.5)
-    assert str(times_stock(found, "stock again")) == "1.000 (1.000 to 1.000)"
-    gated = times_stock(found, "gated")
-    assert (gated.value, gated.pairs) == (1.5, 3)
-    assert gated.low == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("at_once", [1, 8, TOKENS])

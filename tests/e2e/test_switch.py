@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
+from benchmarks.serving.in_turn import FIGURES, KINDS, TOKENS, Turns
+from benchmarks.serving.load import MODEL
 from benchmarks.serving.servers import PROGRAMS
 from benchmarks.serving.shared import STOCK, side
 from steering.manifest import Manifest
@@ -20,12 +23,22 @@ def test_stock_and_demur_in_one_server(
     """The model would refuse, and nobody's settings let it; only the gate knows."""
     policy = tmp_path / "policy.yaml"
     policy.write_text(json.dumps({"categories": {"safety": {"default": 0.0}}}))
-    flags = ["--refusal-policy", str(policy)]
+    flags = ["--refusal-policy", str(policy), "--served-model-name", MODEL]
     with serving(checkpoint, tmp_path, flags, program=PROGRAMS["shared"]) as server:
         for _ in range(2):
             assert first_token(side(server.url, ours=False)) == "<|refuse:safety|>"
             assert first_token(side(server.url, ours=True)) != manifest.respond_token
         assert first_token(server.url + STOCK) == manifest.respond_token
+        answers_in_turn(server.url, manifest)
+
+
+def answers_in_turn(url: str, manifest: Manifest) -> None:
+    block = Turns(url, ["Hello", "Where is Rome?", "Why?"], manifest.names).block(2, KINDS)
+    for figures in block.values():
+        assert figures["tokens"] == TOKENS
+        assert all(figures[name] > 0 for name in FIGURES)
+    with pytest.raises(ValueError, match="1 of 1 requests failed: Bad Request"):
+        Turns(url, [manifest.categories[0].token], manifest.names).block(1, ["b"])
 
 
 def first_token(url: str) -> str:

@@ -1,9 +1,10 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from steering.gate import (
@@ -11,7 +12,6 @@ from steering.gate import (
     ControlIds,
     apply_gate,
     decide,
-    decide_np,
     log_odds,
     mask_control,
     targets_of,
@@ -24,10 +24,41 @@ NAN = math.nan
 
 score = st.one_of(st.floats(-40, 40, width=32), st.sampled_from([NAN, -INF, INF, 0.0, 1.0, -1.0]))
 threshold = st.one_of(st.floats(-40, 40, width=32), st.sampled_from([-INF, INF, 0.0, 1.0]))
+logit = st.one_of(st.floats(-80, 80, width=32), st.sampled_from([NAN, -INF, INF, 3e38, -3e38]))
+CPU = torch.device("cpu")
+Apply = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, ControlTokens], None
+]
 
 
 def rows(values: list[list[float]]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32)
+
+
+def apply_on_device(
+    logits: torch.Tensor,
+    at: torch.Tensor,
+    thresholds: torch.Tensor,
+    first: torch.Tensor | None,
+    control: ControlTokens,
+) -> None:
+    apply_gate(logits, at, thresholds, first, ControlIds.on(CPU, control))
+
+
+def apply_on_host(
+    logits: torch.Tensor,
+    at: torch.Tensor,
+    thresholds: torch.Tensor,
+    first: torch.Tensor | None,
+    control: ControlTokens,
+) -> None:
+    apply_gate(
+        logits.numpy(),
+        at.numpy(),
+        thresholds.numpy(),
+        None if first is None else first.numpy(),
+        ControlIds.on_host(control),
+    )
 
 
 class TestLogOdds:
@@ -76,7 +107,9 @@ class TestLogOdds:
 
 class TestDecide:
     def decided(self, scores: list[float], thresholds: list[float]) -> int:
-        return int(decide(rows([scores]), rows([thresholds])))
+        [decision] = decide(rows([scores]), rows([thresholds])).tolist()
+        assert decide(rows([scores]).numpy(), rows([thresholds]).numpy()).tolist() == [decision]
+        return int(decision)
 
     def test_answers_below_every_threshold(self) -> None:
         assert self.decided([0.9, -3], [1, -2]) == RESPOND
@@ -117,13 +150,15 @@ class TestDecide:
     )
     def test_agrees_with_the_oracle(self, batch: list[tuple[list[float], list[float]]]) -> None:
         scores, thresholds = zip(*batch, strict=True)
-        decisions = decide(rows(list(scores)), rows(list(thresholds))).tolist()
-        expected = [oracle.decision(*row) for row in batch]
-        assert decisions == [RESPOND if category is None else category for category in expected]
+        both = rows(list(scores)), rows(list(thresholds))
+        categories = [oracle.decision(*row) for row in batch]
+        expected = [RESPOND if category is None else category for category in categories]
+        assert decide(*both).tolist() == expected
+        assert decide(both[0].numpy(), both[1].numpy()).tolist() == expected
 
-    def test_on_the_host_broadcasts_thresholds(self) -> None:
+    def test_one_row_of_thresholds_is_for_all_scores(self) -> None:
         scores = np.array([[1, -1], [-1, 1], [-1, -1]], dtype=np.float32)
-        decisions = decide_np(scores, np.zeros(2, dtype=np.float32))
+        decisions = decide(scores, np.zeros(2, dtype=np.float32))
         assert decisions.tolist() == [0, 1, RESPOND]
 
 
@@ -132,50 +167,74 @@ class TestTargets:
     DECISIONS = torch.tensor([0, 1, RESPOND])
     FIRST = torch.tensor([True, True, True])
 
+    def targets(self, first: torch.Tensor | None, choices: torch.Tensor) -> list[int]:
+        found: list[int] = targets_of(self.DECISIONS, first, choices).tolist()
+        on_host = None if first is None else first.numpy()
+        assert targets_of(self.DECISIONS.numpy(), on_host, choices.numpy()).tolist() == found
+        return found
+
     @pytest.mark.parametrize("first", [FIRST, None])
     def test_every_first_token_is_decided(self, first: torch.Tensor | None) -> None:
-        assert targets_of(self.DECISIONS, first, self.CHOICES).tolist() == [4, 5, 3]
+        assert self.targets(first, self.CHOICES) == [4, 5, 3]
 
     def test_without_a_respond_token_an_answer_goes_on_as_the_model_likes(self) -> None:
-        choices = torch.tensor([4, 5, -1])
-        assert targets_of(self.DECISIONS, self.FIRST, choices).tolist() == [4, 5, -1]
+        assert self.targets(self.FIRST, torch.tensor([4, 5, -1])) == [4, 5, -1]
 
     def test_behind_the_first_position_only_refusals_are_forced(self) -> None:
-        assert targets_of(self.DECISIONS, ~self.FIRST, self.CHOICES).tolist() == [4, 5, -1]
+        assert self.targets(~self.FIRST, self.CHOICES) == [4, 5, -1]
 
 
 class TestApplyGate:
     CONTROL = ControlTokens(respond=3, refuse=(4, 5))
 
-    def test_touches_no_other_rows_but_for_the_mask(self) -> None:
+    @pytest.fixture(params=["numpy", "torch"])
+    def apply(self, request: pytest.FixtureRequest) -> Apply:
+        return apply_on_host if request.param == "numpy" else apply_on_device
+
+    def test_touches_no_other_rows_but_for_the_mask(self, apply: Apply) -> None:
         logits = torch.randn(4, 8)
         before = logits.clone()
-        ids = ControlIds.on(torch.device("cpu"), self.CONTROL)
-        apply_gate(
-            logits,
-            torch.tensor([2, 0]),
-            rows([[-INF, INF], [INF, INF]]),
-            torch.tensor([True, True]),
-            ids,
-        )
+        thresholds = rows([[-INF, INF], [INF, INF]])
+        apply(logits, torch.tensor([2, 0]), thresholds, torch.tensor([True, True]), self.CONTROL)
         assert (logits[2] > -INF).nonzero().flatten().tolist() == [4]
         assert (logits[0] > -INF).nonzero().flatten().tolist() == [3]
         others = [token for token in range(8) if token not in self.CONTROL.ids]
         assert torch.equal(logits[[1, 3]][:, others], before[[1, 3]][:, others])
         assert (logits[[1, 3]][:, list(self.CONTROL.ids)] == -INF).all()
 
-    def test_an_answer_that_goes_on_is_only_masked(self) -> None:
+    def test_an_answer_that_goes_on_is_only_masked(self, apply: Apply) -> None:
         logits = torch.randn(1, 8)
         before = logits.clone()
-        ids = ControlIds.on(torch.device("cpu"), self.CONTROL)
-        apply_gate(logits, torch.tensor([0]), rows([[INF, INF]]), torch.tensor([False]), ids)
-        mask_control(before, ids)
+        apply(logits, torch.tensor([0]), rows([[INF, INF]]), torch.tensor([False]), self.CONTROL)
+        mask_control(before, ControlIds.on(CPU, self.CONTROL))
         assert torch.equal(logits, before)
+
+    @settings(
+        max_examples=200,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(st.lists(logit, min_size=8, max_size=8), st.lists(threshold, min_size=2, max_size=2))
+    def test_whatever_the_logits_it_decides_as_scores_and_thresholds_say(
+        self, apply: Apply, row: list[float], thresholds: list[float]
+    ) -> None:
+        scores = log_odds(rows([row]), torch.tensor(self.CONTROL.refuse))
+        margins = (scores - rows([thresholds])).abs()
+        # Two libraries' sums may differ in the last place.
+        assume(not (margins < 1e-3).any() and not (scores[:, 0] - scores[:, 1]).abs() < 1e-3)
+        logits = rows([row])
+        apply(logits, torch.tensor([0]), rows([thresholds]), None, self.CONTROL)
+        decided = int(decide(scores, rows([thresholds])))
+        target = self.CONTROL.respond if decided == RESPOND else self.CONTROL.refuse[decided]
+        assert (logits[0] > -INF).nonzero().flatten().tolist() == [target]
 
     @pytest.mark.parametrize("control", [ControlTokens(4, (2, 3)), ControlTokens(6, (1, 3))])
     def test_masks_alone(self, control: ControlTokens) -> None:
         """Whether the control tokens stand side by side or not."""
         logits = torch.zeros(2, 8)
-        mask_control(logits, ControlIds.on(torch.device("cpu"), control))
+        on_host = logits.clone().numpy()
+        mask_control(logits, ControlIds.on(CPU, control))
+        mask_control(on_host, ControlIds.on_host(control))
         masked = [index in control.ids for index in range(8)]
         assert (logits == -INF).tolist() == [masked, masked]
+        assert (on_host == -INF).tolist() == [masked, masked]

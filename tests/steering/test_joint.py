@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.joint import Asked, Joint, JointSolver
 from steering.nearest import nearest
 from steering.problem import Problem, Prompts
@@ -62,7 +62,7 @@ def least_excess(scores: CalibrationScores, wanted: Sequence[int | None]) -> flo
     counts = np.bincount(scores.labels, minlength=len(grids))
     least = math.inf
     for thresholds in itertools.product(*grids):
-        refused = decide_np(scores.scores, np.array(thresholds, dtype=np.float32)) >= 0
+        refused = decide(scores.scores, np.array(thresholds, dtype=np.float32)) >= 0
         over = np.bincount(scores.labels[refused], minlength=len(grids)) - np.array(wanted)
         if (over >= 0).all():
             least = min(least, float((over / counts).sum()))

@@ -4,6 +4,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ logit = st.one_of(st.floats(-100, 100, width=32), st.sampled_from([NAN, -INF, IN
 
 
 class Passes:
-    """What is tested, with `leave_only` returning what it left."""
+    """What is tested, on torch's tensors, with `leave_only` returning what it left."""
 
     def logsumexp(self, logits: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         return rows.logsumexp(logits, at)
@@ -30,6 +31,20 @@ class Passes:
         self, logits: torch.Tensor, at: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
         rows.leave_only(logits, at, targets)
+        return logits
+
+
+class OnHost(Passes):
+    """On NumPy's arrays, which share the tensors' memory."""
+
+    @np.errstate(all="ignore")
+    def logsumexp(self, logits: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(rows.logsumexp(logits.numpy(), at.numpy()))
+
+    def leave_only(
+        self, logits: torch.Tensor, at: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        rows.leave_only(logits.numpy(), at.numpy(), targets.numpy())
         return logits
 
 
@@ -69,9 +84,10 @@ def interpreter() -> Iterator[Executor]:
             yield process
 
 
-@pytest.fixture(params=["eager", "kernels"])
+@pytest.fixture(params=["numpy", "torch", "kernels"])
 def passes(request: pytest.FixtureRequest, interpreter: Executor) -> Passes:
-    return Passes() if request.param == "eager" else Kernels(interpreter)
+    ways = {"numpy": OnHost(), "torch": Passes(), "kernels": Kernels(interpreter)}
+    return ways[request.param]
 
 
 @settings(
@@ -96,6 +112,7 @@ def test_sums_of_whole_vocabularies(passes: Passes) -> None:
     torch.testing.assert_close(found, torch.logsumexp(logits[at].double(), dim=1).float())
 
 
+@pytest.mark.parametrize("passes", ["torch", "kernels"], indirect=True)
 def test_half_precision_is_summed_in_full(passes: Passes) -> None:
     logits = torch.zeros(1, 5_000, dtype=torch.bfloat16)
     found = passes.logsumexp(logits, torch.tensor([0]))

@@ -10,6 +10,7 @@ from vllm.sampling_params import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 
+from steering import v1
 from steering.tokens import ControlTokens
 from steering.v1 import RefusalGate
 from steering.wire import GateConfig, RowSettings
@@ -148,9 +149,16 @@ def test_parameters_are_validated_in_the_front_end() -> None:
         RefusalGate.validate_params(SamplingParams(extra_args={"demur": "x"}))
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_follows_a_random_schedule(seed: int) -> None:
-    """Adds, removals, moves, swaps, preemption and resumption, all at random, in one batch."""
+@pytest.mark.parametrize("on_host", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_follows_a_random_schedule(
+    seed: int, on_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adds, removals, moves, swaps, preemption and resumption, all at random, in one batch.
+
+    In NumPy's arithmetic, and in that of a device.
+    """
+    monkeypatch.setattr(v1, "on_host", lambda _: on_host)
     rng = random.Random(seed)
     torch.manual_seed(seed)
     processor = gate()

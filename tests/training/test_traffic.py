@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.settings import log_odds_of
 from training.records import RecordError
 from training.traffic import TrafficError, read_traffic, threshold_for
@@ -14,7 +14,7 @@ from training.traffic import TrafficError, read_traffic, threshold_for
 
 def refused(scores: np.ndarray, probability: float) -> int:
     thresholds = np.full(scores.shape[1], log_odds_of(probability), dtype=np.float32)
-    return int((decide_np(scores, thresholds) >= 0).sum())
+    return int((decide(scores, thresholds) >= 0).sum())
 
 
 class TestThreshold:

@@ -9,7 +9,7 @@ import numpy as np
 
 from steering.calibration import load_scopes
 from steering.fingerprint import FingerprintError, verify
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.intact import check_intact
 from steering.manifest import MANIFEST_FILE, Manifest, Scope
 from steering.scope_policy import ScopePolicy
@@ -96,7 +96,7 @@ class CheckpointTarget:
             return self._written(prompts, scores, dial, label)
         if not prompts:
             return []
-        decided = decide_np(
+        decided = decide(
             np.array(scores, dtype=np.float32), np.array(self.thresholds(dial), dtype=np.float32)
         )
         return [

@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from steering.gate import decide_np, log_odds
+from steering.gate import decide, log_odds
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.generation import generate
 from training.evaluation.judges import Judge
@@ -194,7 +194,7 @@ def _turns(
         refuse = torch.tensor(target.control.refuse, device=logits.device)
         scores = log_odds(logits, refuse).cpu().numpy()
         thresholds = np.array(target.thresholds(dial), dtype=np.float32)
-        decided = [bool(choice >= 0) for choice in decide_np(scores, thresholds)]
+        decided = [bool(choice >= 0) for choice in decide(scores, thresholds)]
         if not openers:
             return decided
         logits[:, list(target.control.ids)] = -torch.inf

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from steering.gate import decide_np
+from steering.gate import decide
 from steering.intact import DamagedError
 from steering.manifest import MANIFEST_FILE, Manifest
 from steering.settings import log_odds_of
@@ -41,7 +41,7 @@ def test_decisions_are_those_of_the_scores(finished: Path, manifest: Manifest) -
     for thresholds in ({}, {"safety": 0.0}, {"temporal": 1.0}):
         replies = found.ask(PROMPTS, Dial(thresholds=thresholds), "test")
         at = [log_odds_of(thresholds.get(name, 0.5)) for name in manifest.names]
-        decided = decide_np(scores, np.array(at, dtype=np.float32))
+        decided = decide(scores, np.array(at, dtype=np.float32))
         assert [reply.category for reply in replies] == [
             manifest.names[choice] if choice >= 0 else None for choice in decided
         ]
