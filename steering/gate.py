@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from steering.arrays import LARGEST, Array, add_to_columns, fill_columns, library
-from steering.arrays import logsumexp as last_axis_logsumexp
+from steering import arrays
+from steering.arrays import LARGEST, Array, library
 from steering.rows import leave_only, logsumexp
 from steering.tokens import ControlTokens
 
@@ -54,7 +54,7 @@ def _against_others(values: Array, diagonal: Array) -> Array:
     # [n, C, C + m]: row c holds every logit but its own.
     grid: Array = where(diagonal, -torch.inf, values[:, None])
     own = values[:, : len(diagonal)]
-    scores: Array = where(own == -torch.inf, torch.nan, own - last_axis_logsumexp(grid))
+    scores: Array = where(own == -torch.inf, torch.nan, own - arrays.logsumexp(grid))
     return scores
 
 
@@ -135,7 +135,7 @@ class ControlIds(Generic[Array]):
 
 def mask_control(logits: Array, ids: ControlIds[Array]) -> None:
     """Take every control token out of the sampler's reach. logits: [n, V], changed in place."""
-    fill_columns(logits, ids.columns, -torch.inf)
+    arrays.fill_columns(logits, ids.columns, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Bias(Generic[Array]):
     def undo(self, logits: Array, owners: Array) -> None:
         """Take it back from `logits` ([n, V]), in place; owners: [n] int64, whose each row is."""
         own = owners[:, None] == self.owners  # [n, m]
-        add_to_columns(logits, self.tokens, library(logits).where(own, -self.values, 0.0))
+        arrays.add_to_columns(logits, self.tokens, library(logits).where(own, -self.values, 0.0))
 
 
 @np.errstate(all="ignore")

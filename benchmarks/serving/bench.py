@@ -101,7 +101,8 @@ class Bench:
     def _saturation(self) -> Saturation:
         """What stock vLLM answers at most; the machine is warm afterwards."""
         cells = [self._options.load.cells()[0], self._options.load.saturating()]
-        with self._server(ARMS["a"], "saturation") as server:
+        arm = SHARED if self._options.shared else ARMS["a"]
+        with self._server(arm, "saturation") as server:
             for cell in cells:
                 found = self._put_under(server, "a", cell, 0, None)
         rate = found.figures()["requests"]
