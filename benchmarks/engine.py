@@ -14,13 +14,12 @@ which nothing is decided. Medians over the blocks of wall-clock times and of the
 128 steps, or of the 129 with the gate, where the control token is a step of its own.
 """
 
-import argparse
 import itertools
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from benchmarks.serving.compare import Estimate, Floats, bootstrapped
 from benchmarks.serving.deeper import deepen
 from benchmarks.switch import Switch
-from benchmarks.turns import and_more, times_first
+from benchmarks.turns import and_more, options, times_first
 from server import launch
 from server.checkpoint import Checkpoint
 from steering.wire import RowSettings
@@ -42,7 +41,6 @@ from training.evaluation.report import markdown_table
 from training.progress import Progress
 
 FLAGS = ("--enforce-eager", "--no-enable-prefix-caching", "--disable-log-stats")
-AT_ONCE = (1, 8, 32)
 BLOCKS = 1000
 TOKENS = 128
 SETTLING = 4
@@ -157,25 +155,9 @@ def row(at_once: int, times: Times) -> tuple[str, ...]:
     return (*figures, str(times.answer(at_once)))
 
 
-def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
-    parser.add_argument("--layers", type=int)
-    parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
-    parser.add_argument("--blocks", type=int, default=BLOCKS)
-    found = parser.parse_args(argv)
-    for at_once in found.at_once:
-        if not 1 <= at_once <= TOKENS:
-            parser.error(f"--at-once: {at_once} is not between 1 and {TOKENS}")
-    if found.blocks < 2:
-        parser.error(f"--blocks: {found.blocks} is not at least 2")
-    return found
-
-
 def main() -> None:
     """Print the table as Markdown."""
-    arguments = options()
+    arguments = options(__doc__ or "", BLOCKS, most=TOKENS)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     # Engine and model run in this process.

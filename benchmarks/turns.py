@@ -4,11 +4,38 @@ A shared machine changes by several percent within seconds. What is done in turn
 shorter than that, sees the same machine; a few disturbed blocks do not move a median.
 """
 
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.serving.compare import Estimate, Floats, bootstrapped
+
+AT_ONCE = (1, 8, 32)
+
+
+def options(
+    doc: str, blocks: int, *, most: int | None = None, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Parse the command line of a benchmark; doc: its module's, blocks: by default.
+
+    most: how many answers may be written at once; None for any number.
+    """
+    parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
+    parser.add_argument("--blocks", type=int, default=blocks)
+    found = parser.parse_args(argv)
+    for at_once in found.at_once:
+        if at_once < 1 or (most is not None and at_once > most):
+            allowed = "at least 1" if most is None else f"between 1 and {most}"
+            parser.error(f"--at-once: {at_once} is not {allowed}")
+    if found.blocks < 2:
+        parser.error(f"--blocks: {found.blocks} is not at least 2")
+    return found
 
 
 def times_first(found: Floats, at: int) -> Estimate:

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,12 @@ from benchmarks.serving.machine import Cores
 from benchmarks.serving.results import Spent, of_bench
 from benchmarks.serving.servers import started
 from benchmarks.serving.shared import side
-from benchmarks.turns import later, times_first
+from benchmarks.turns import later, options, times_first
 from steering.manifest import Manifest
 from training.evaluation.report import markdown_table
 from training.progress import Progress
 
 KINDS = ("a", "a2", "b")
-AT_ONCE = (1, 8, 32)
 BLOCKS = 200
 TOKENS = 128
 WARM_UP = 2
@@ -94,7 +92,6 @@ class Turns:
             seconds = time.perf_counter() - start
         if failed := [output.error for output in outputs if not output.success]:
             raise ValueError(f"{len(failed)} of {len(outputs)} requests failed: {failed[0]}")
-        plain = [asdict(output) for output in outputs]
         columns = {
             "errors": "error",
             "itls": "itl",
@@ -103,7 +100,9 @@ class Turns:
             "latencies": "latency",
             "generated_texts": "generated_text",
         }
-        found = {theirs: [each[own] for each in plain] for theirs, own in columns.items()}
+        found = {
+            theirs: [getattr(output, own) for output in outputs] for theirs, own in columns.items()
+        }
         return of_bench({"duration": seconds, **found}, UNCOUNTED).figures()
 
 
@@ -145,22 +144,6 @@ def head() -> tuple[str, ...]:
     )
 
 
-def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
-    parser.add_argument("--layers", type=int)
-    parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
-    parser.add_argument("--blocks", type=int, default=BLOCKS)
-    found = parser.parse_args(argv)
-    for at_once in found.at_once:
-        if at_once < 1:
-            parser.error(f"--at-once: {at_once} is not at least 1")
-    if found.blocks < 2:
-        parser.error(f"--blocks: {found.blocks} is not at least 2")
-    return found
-
-
 def run(arguments: argparse.Namespace, folder: Path) -> None:
     """Print the table as Markdown. Raises ValueError where nothing can be measured."""
     cores = Cores.of(frozenset(os.sched_getaffinity(0)))
@@ -182,7 +165,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
 
 def main() -> int:
     """Returns the exit code."""
-    arguments = options()
+    arguments = options(__doc__ or "", BLOCKS)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:

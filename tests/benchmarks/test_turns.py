@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.turns import later, times_first
+from benchmarks.turns import later, options, times_first
 
 FOUND = np.outer([1.0, 1.0, 1.5], [2.0, 4.0, 6.0])
 """Three kinds of work in three blocks that take longer and longer."""
@@ -18,3 +18,24 @@ def test_a_delay_is_in_the_first_kinds_steps() -> None:
     found = later(FOUND, 2, steps=np.array([0.5, 1.0, 1.5]))
     assert found.value == 2
     assert (found.low, found.high) == pytest.approx((2, 2))
+
+
+@pytest.mark.parametrize(
+    ("argv", "most", "message"),
+    [
+        (["--at-once", "0"], None, "--at-once: 0 is not at least 1"),
+        (["--at-once", "0"], 128, "--at-once: 0 is not between 1 and 128"),
+        (["--at-once", "129"], 128, "--at-once: 129 is not between 1 and 128"),
+        (["--blocks", "1"], None, "--blocks: 1 is not at least 2"),
+    ],
+)
+def test_numbers_that_cannot_be(
+    argv: list[str], most: int | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options("", 200, most=most, argv=argv)
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_limit_any_number_at_once_may_be() -> None:
+    assert options("", 200, argv=["--at-once", "129"]).at_once == [129]

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,30 +36,21 @@ def rows(values: list[list[float]]) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def apply_on_device(
+def applied(
+    kind: str,
     logits: torch.Tensor,
     at: torch.Tensor,
     thresholds: torch.Tensor,
     first: torch.Tensor | None,
     control: ControlTokens,
 ) -> None:
-    apply_gate(logits, at, thresholds, first, ControlIds.on(CPU, control))
-
-
-def apply_on_host(
-    logits: torch.Tensor,
-    at: torch.Tensor,
-    thresholds: torch.Tensor,
-    first: torch.Tensor | None,
-    control: ControlTokens,
-) -> None:
-    apply_gate(
-        logits.numpy(),
-        at.numpy(),
-        thresholds.numpy(),
-        None if first is None else first.numpy(),
-        ControlIds.on_host(control),
-    )
+    """`apply_gate` in torch's arithmetic, or in NumPy's, which shares the logits' memory."""
+    if kind == "torch":
+        apply_gate(logits, at, thresholds, first, ControlIds.on(CPU, control))
+        return
+    on_host = None if first is None else first.numpy()
+    ids = ControlIds.on_host(control)
+    apply_gate(logits.numpy(), at.numpy(), thresholds.numpy(), on_host, ids)
 
 
 class TestLogOdds:
@@ -189,7 +181,7 @@ class TestApplyGate:
 
     @pytest.fixture(params=["numpy", "torch"])
     def apply(self, request: pytest.FixtureRequest) -> Apply:
-        return apply_on_host if request.param == "numpy" else apply_on_device
+        return partial(applied, request.param)
 
     def test_touches_no_other_rows_but_for_the_mask(self, apply: Apply) -> None:
         logits = torch.randn(4, 8)

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.serving.in_turn import FIGURES, KINDS, WARM_UP, Turns, head, measure, options, row
+from benchmarks.serving.in_turn import FIGURES, KINDS, WARM_UP, Turns, head, measure, row
 
 
 class Made(Turns):
@@ -47,18 +47,3 @@ def test_a_row_has_ratios_to_stock_and_delays_in_its_steps() -> None:
     assert values[2:4] == pytest.approx([1, 1 / 1.1], abs=1e-3)
     assert values[5:7] == pytest.approx([1, 1.1], abs=1e-3)
     assert values[7:] == pytest.approx([0, 2.3] * 2, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--at-once", "0"], "--at-once: 0 is not at least 1"),
-        (["--blocks", "1"], "--blocks: 1 is not at least 2"),
-    ],
-)
-def test_numbers_that_cannot_be(
-    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        options(argv)
-    assert message in capsys.readouterr().err
