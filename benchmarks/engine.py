@@ -10,8 +10,8 @@ request joins for one token, about which the gate decides, a step that is not co
 which nothing is decided. Medians over the blocks of wall-clock times and of their differences, with
 95% bootstrap intervals.
 
-"An answer" puts these together for 128 tokens. Every one of the answers at once joins one of the
-128 steps, or of the 129 with the gate, where the control token is a step of its own.
+"An answer" puts these together for 128 tokens and the control token in front, which a step of its
+own writes with the gate and without it. Every one of the answers at once joins one of the 129.
 """
 
 import itertools
@@ -63,15 +63,14 @@ class Times:
     """Of the others."""
 
     def answer(self, at_once: int) -> Estimate:
-        """Times what stock takes for an answer of 128 tokens, `at_once` being written."""
+        """Times what stock takes for an answer, `at_once` being written."""
 
         def ratio(*stock_and_more: Floats, axis: int) -> Any:
             join, join_more, step, step_more = (
                 np.median(found, axis=axis) for found in stock_and_more
             )
-            stock = at_once * join + (TOKENS - at_once) * step
-            more = at_once * join_more + (TOKENS + 1 - at_once) * step_more + step
-            return 1 + more / stock
+            others = 1 + TOKENS - at_once
+            return 1 + (at_once * join_more + others * step_more) / (at_once * join + others * step)
 
         at = KINDS.index(GATED)
         return bootstrapped(ratio, *and_more(self.joined, at), *and_more(self.plain, at))

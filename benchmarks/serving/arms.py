@@ -25,6 +25,11 @@ class Arm:
     settings: Literal["none", "answer", "mixed"] = "none"
     """What requests say of refusals."""
 
+    @property
+    def gated(self) -> bool:
+        """Whether control tokens are kept from clients, and from `usage`."""
+        return self.program in ("ours", "timed")
+
 
 ARMS: Mapping[str, Arm] = {
     "a": Arm("stock vLLM"),

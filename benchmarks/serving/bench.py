@@ -15,6 +15,7 @@ from benchmarks.serving.cells import Cell
 from benchmarks.serving.cli import Options
 from benchmarks.serving.deeper import deepen
 from benchmarks.serving.load import Target, put_under, write_prompts
+from benchmarks.serving.opening import control_tokens
 from benchmarks.serving.plots import draw_all
 from benchmarks.serving.report import report, summary
 from benchmarks.serving.results import FILE, Journal, Many, Memory, Requests, Run, Saturation, Setup
@@ -38,13 +39,15 @@ class Bench:
         self._cores = machine.Cores.of(frozenset(os.sched_getaffinity(0)))
         logs.mkdir(parents=True, exist_ok=True)
         self._checkpoint = options.checkpoint
-        self._names = Manifest.load(self._checkpoint).names
+        self._manifest = Manifest.load(self._checkpoint)
+        self._control_tokens: list[int] = []
+        """In front of stock vLLM's answers; once they were asked for."""
         if options.layers is not None:
             self._checkpoint = deepen(self._checkpoint, options.layers, logs / "checkpoint")
-        prompts = single_turns(self._checkpoint, self._names)
+        prompts = single_turns(self._checkpoint, self._manifest.names)
         most = max(cell.requests for cell in options.load.cells())
-        repeated = (prompts * (most // len(prompts) + 1))[:most]
-        self._prompts = write_prompts(logs / "prompts.jsonl", repeated)
+        self._prompts = (prompts * (most // len(prompts) + 1))[:most]
+        self._prompts_file = write_prompts(logs / "prompts.jsonl", self._prompts)
         self.journal = Journal(options.output)
         self._start = time.monotonic()
         self._made = 0
@@ -148,20 +151,30 @@ class Bench:
         load = self._options.load
         url = server.url
         if self._options.shared:
-            url = side(url, ours=ARMS[arm].program == "ours")
+            url = side(url, ours=ARMS[arm].gated)
         target = Target(
             server.server,
             url,
             self._checkpoint,
-            self._prompts,
+            self._prompts_file,
             load.tokens,
             self._logs / "load.log",
         )
         rate = None
         if cell.share is not None and saturation is not None:
             rate = cell.share * saturation.requests_per_s
-        own = settings(ARMS[arm], self._names, cell.requests, f"{cell.name}/{repetition}")
-        return put_under(target, cell, rate, repetition, own)
+        names = self._manifest.names
+        own = settings(ARMS[arm], names, cell.requests, f"{cell.name}/{repetition}")
+        in_front = self._in_front(arm, url)[: cell.requests]
+        return put_under(target, cell, rate, repetition, own, in_front)
+
+    def _in_front(self, arm: str, url: str) -> list[int]:
+        """Control tokens in front of the answer to each prompt."""
+        if ARMS[arm].gated:
+            return [0] * len(self._prompts)
+        if not self._control_tokens:
+            self._control_tokens = control_tokens(url, self._prompts, self._manifest.tokens)
+        return self._control_tokens
 
     def _many(self) -> Many:
         """Several servers, started one behind the other; each has given an answer."""

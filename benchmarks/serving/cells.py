@@ -30,7 +30,7 @@ class Load:
     requests: int = 48
     """Of a cell; at concurrency 1 a sixth of it."""
     tokens: int = 128
-    """Length of each answer, in tokens that the client sees."""
+    """Length of each answer, a control token in front not counted."""
 
     def cells(self) -> list[Cell]:
         """All of them, a warm-up first."""

@@ -158,7 +158,7 @@ def compared(runs: Sequence[Run], cell: str, metric: str, arm: str, base: str) -
 def later(runs: Sequence[Run], cell: str, metric: str, arm: str, base: str) -> Estimate | None:
     """By how many of the base's decode steps a figure of FIRST is later with the arm.
 
-    A step is what the base takes from its first token to the second, where the arm takes one more:
+    A step is what the base takes from its first token, which is the control token, to the second:
     under load it is longer than later ones, since others' prompts share it.
     """
     first, steps = (figures(runs, cell, name) for name in (metric, "step"))

@@ -3,10 +3,10 @@
     python -m benchmarks.serving.in_turn [--at-once 1 8 32] [--blocks 200] [--layers 16]
 
 `make bench` keeps an arm under load for seconds before it goes to the next. Here, in a server that
-is both (benchmarks/serving/shared.py), each of the arms a, a2 and b has its turn in every block, in
-random order: as many answers of 128 tokens as are written at once, asked for by the request
-function of `vllm bench serve`, all at the same time. Medians over the blocks, and of differences
-within them, with 95% bootstrap intervals.
+is both (benchmarks/serving/shared.py), each of the arms a, a2, b and c has its turn in every block,
+in random order: as many answers of 128 tokens as are written at once, a control token in front not
+counted, asked for by the request function of `vllm bench serve`, all at the same time. Medians over
+the blocks, and of differences within them, with 95% bootstrap intervals.
 """
 
 import argparse
@@ -28,12 +28,13 @@ from vllm.benchmarks.lib.endpoint_request_func import (
     async_request_openai_chat_completions,
 )
 
-from benchmarks.serving.arms import ARMS, settings
+from benchmarks.serving.arms import ARMS, IN_SHARED, PAIRS, settings
 from benchmarks.serving.bench import SHARED, single_turns
-from benchmarks.serving.compare import FIRST, Floats
+from benchmarks.serving.compare import FIRST, METRICS, Floats
 from benchmarks.serving.deeper import deepen
 from benchmarks.serving.load import MODEL
 from benchmarks.serving.machine import Cores
+from benchmarks.serving.opening import control_tokens
 from benchmarks.serving.results import Spent, of_bench
 from benchmarks.serving.servers import started
 from benchmarks.serving.shared import side
@@ -42,47 +43,61 @@ from steering.manifest import Manifest
 from training.evaluation.report import markdown_table
 from training.progress import Progress
 
-KINDS = ("a", "a2", "b")
 BLOCKS = 200
 TOKENS = 128
 WARM_UP = 2
 """Blocks that are not counted."""
 UNCOUNTED = Spent(front_s=0, engine_s=0, requests=0, first_s=0, queue_s=0, prefill_s=0)
-FIGURES = ("throughput", "tpot", "step", *FIRST)
+RATIOS = ("throughput", "tpot")
+FIGURES = (*RATIOS, "step", *FIRST)
+HEAD = (
+    "at once",
+    "",
+    *(METRICS[name] for name in RATIOS),
+    *(f"{of}, steps" for of in FIRST.values()),
+)
 
 
 class Turns:
     """Blocks of answers by the server at `url`."""
 
-    def __init__(self, url: str, prompts: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(self, url: str, prompts: Sequence[str], manifest: Manifest) -> None:
         self._url = url
-        self._prompts = itertools.cycle(prompts)
-        self._names = names
+        in_front = control_tokens(side(url, ours=False), prompts, manifest.tokens)
+        self._prompts = itertools.cycle(zip(prompts, in_front, strict=True))
+        self._names = manifest.names
+        self._numbers = itertools.count()
 
     def block(self, at_once: int, order: Sequence[str]) -> dict[str, dict[str, float]]:
         """Every arm's figures, for the same prompts."""
-        prompts = list(itertools.islice(self._prompts, at_once))
-        return {arm: self._turn(arm, prompts) for arm in order}
-
-    def _turn(self, arm: str, prompts: Sequence[str]) -> dict[str, float]:
-        url = side(self._url, ours=ARMS[arm].program == "ours")
-        bodies = settings(ARMS[arm], self._names, len(prompts), arm)
-        return asyncio.run(self._answers(url, prompts, bodies))
+        prompts, in_front = zip(*itertools.islice(self._prompts, at_once), strict=True)
+        number, found = next(self._numbers), {}
+        for arm in order:
+            gated = ARMS[arm].gated
+            url = side(self._url, ours=gated)
+            bodies = settings(ARMS[arm], self._names, at_once, f"{arm}/{number}")
+            hidden = (0,) * at_once if gated else in_front
+            found[arm] = asyncio.run(self._answers(url, prompts, bodies, hidden))
+        return found
 
     async def _answers(
-        self, url: str, prompts: Sequence[str], bodies: Sequence[dict[str, Any]]
+        self,
+        url: str,
+        prompts: Sequence[str],
+        bodies: Sequence[dict[str, Any]],
+        in_front: Sequence[int],
     ) -> dict[str, float]:
         asked = [
             RequestFuncInput(
                 prompt=prompt,
                 api_url=f"{url}/v1/chat/completions",
                 prompt_len=0,
-                output_len=TOKENS,
+                output_len=TOKENS + more,
                 model=MODEL,
                 ignore_eos=True,
                 extra_body={"temperature": 0.0, **body},
             )
-            for prompt, body in zip(prompts, bodies, strict=True)
+            for prompt, body, more in zip(prompts, bodies, in_front, strict=True)
         ]
         async with aiohttp.ClientSession() as session:
             start = time.perf_counter()
@@ -103,7 +118,7 @@ class Turns:
         found = {
             theirs: [getattr(output, own) for output in outputs] for theirs, own in columns.items()
         }
-        return of_bench({"duration": seconds, **found}, UNCOUNTED).figures()
+        return of_bench({"duration": seconds, **found}, in_front, UNCOUNTED).figures()
 
 
 def measure(turns: Turns, at_once: int, blocks: int) -> dict[str, Floats]:
@@ -112,54 +127,52 @@ def measure(turns: Turns, at_once: int, blocks: int) -> dict[str, Floats]:
     found = []
     with Progress(f"{at_once} at once", blocks, unit="block") as progress:
         for number in range(WARM_UP + blocks):
-            own = turns.block(at_once, chance.permutation(KINDS).tolist())
+            own = turns.block(at_once, chance.permutation(IN_SHARED).tolist())
             if number >= WARM_UP:
                 found.append(own)
                 progress.advance()
     return {
-        name: np.array([[block[arm][name] for block in found] for arm in KINDS]) for name in FIGURES
+        name: np.array([[block[arm][name] for block in found] for arm in IN_SHARED])
+        for name in FIGURES
     }
 
 
-def row(at_once: int, found: dict[str, Floats]) -> Iterator[str]:
-    """A row of the table."""
-    yield str(at_once)
-    for name in ("throughput", "tpot"):
-        yield f"{np.median(found[name][0]):.4g}"
-        for at in range(1, len(KINDS)):
-            yield str(times_first(found[name], at))
-    for name in FIRST:
-        for at in range(1, len(KINDS)):
-            yield str(later(found[name], at, found["step"][0]))
-
-
-def head() -> tuple[str, ...]:
-    """The table's head."""
-    others = [ARMS[arm].title for arm in KINDS[1:]]
-    return (
-        "at once",
-        *("tokens a second", *others),
-        *("time per further token, ms", *others),
-        *(f"{what} later by steps: {who}" for what in FIRST.values() for who in others),
+def rows(at_once: int, found: dict[str, Floats]) -> Iterator[tuple[str, ...]]:
+    """Of the table: stock vLLM's medians, and what each pair of arms comes to."""
+    medians = {name: np.median(values[0]) for name, values in found.items()}
+    yield (
+        str(at_once),
+        f"a {ARMS['a'].title}",
+        *(f"{medians[name]:.4g}" for name in RATIOS),
+        *(f"{medians[name]:.4g} ms" for name in FIRST),
     )
+    for arm, base in (pair for pair in PAIRS if {*pair} <= {*IN_SHARED}):
+        both = [IN_SHARED.index(name) for name in (base, arm)]
+        yield (
+            "",
+            f"{arm} / {base}",
+            *(str(times_first(found[name][both], 1)) for name in RATIOS),
+            *(str(later(found[name][both], 1, found["step"][both[0]])) for name in FIRST),
+        )
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> None:
     """Print the table as Markdown. Raises ValueError where nothing can be measured."""
     cores = Cores.of(frozenset(os.sched_getaffinity(0)))
     checkpoint = arguments.checkpoint
-    names = Manifest.load(checkpoint).names
-    prompts = single_turns(checkpoint, names)
+    manifest = Manifest.load(checkpoint)
+    prompts = single_turns(checkpoint, manifest.names)
     if arguments.layers is not None:
         checkpoint = deepen(checkpoint, arguments.layers, folder / "checkpoint")
     os.sched_setaffinity(0, cores.client)
     with started(SHARED, checkpoint, folder / "server.log", cores) as server:
-        turns = Turns(server.url, prompts, names)
-        rows = (
-            tuple(row(at_once, measure(turns, at_once, arguments.blocks)))
+        turns = Turns(server.url, prompts, manifest)
+        found = (
+            row
             for at_once in arguments.at_once
+            for row in rows(at_once, measure(turns, at_once, arguments.blocks))
         )
-        for line in markdown_table("Answers in turn, times stock's", head(), rows):
+        for line in markdown_table("Answers in turn", HEAD, found):
             print(line, flush=True)
 
 

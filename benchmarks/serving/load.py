@@ -34,6 +34,7 @@ class Target:
     prompts: Path
     """JSON lines of `{"prompt": ...}`."""
     tokens: int
+    """Of an answer, at most."""
     log: Path
 
 
@@ -55,21 +56,33 @@ def arguments(target: Target, cell: Cell, rate: float | None, seed: int) -> list
 
 
 def put_under(
-    target: Target, cell: Cell, rate: float | None, seed: int, settings: Sequence[dict[str, Any]]
+    target: Target,
+    cell: Cell,
+    rate: float | None,
+    seed: int,
+    settings: Sequence[dict[str, Any]],
+    control_tokens: Sequence[int],
 ) -> Requests:
-    """Send a cell's requests, each with its own settings in its body."""
+    """Send a cell's requests, each with its own settings in its body.
+
+    control_tokens: how many each answer has in front that `usage` counts; they come on top.
+    """
+    bodies = [
+        own | {"max_completion_tokens": target.tokens + more}
+        for own, more in zip(settings, control_tokens, strict=True)
+    ]
     parser = FlexibleArgumentParser()  # type: ignore[no-untyped-call]
     serve.add_cli_args(parser)
     args = parser.parse_args(arguments(target, cell, rate, seed))
-    with target.log.open("a") as log, contextlib.redirect_stdout(log), _each_with(settings):
+    with target.log.open("a") as log, contextlib.redirect_stdout(log), _each_with(bodies):
         meter = Meter(target.server)
         result = serve.main(args)
-    return of_bench(result, meter.read())
+    return of_bench(result, control_tokens, meter.read())
 
 
 @contextlib.contextmanager
-def _each_with(settings: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Let the load generator's samples carry `settings`, in their order.
+def _each_with(bodies: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Let the load generator's samples carry `bodies`, in their order.
 
     `--extra-body` is one body for all requests. Samples have a body of their own,
     `request_overrides`, which `bench serve` merges into the request; only its data set of
@@ -80,7 +93,7 @@ def _each_with(settings: Sequence[dict[str, Any]]) -> Iterator[None]:
 
     def with_settings(args: Any, tokenizer: Any) -> Any:
         samples = read(args, tokenizer)
-        for sample, own in zip(samples, settings, strict=True):
+        for sample, own in zip(samples, bodies, strict=True):
             sample.request_overrides = own
         return samples
 

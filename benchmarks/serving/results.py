@@ -50,15 +50,15 @@ class Requests(_Frozen):
     first_text: tuple[float, ...]
     """To the first piece that holds a token of the answer.
 
-    vLLM sends an empty piece in front, as soon as the engine has any token: with the gate that is
-    the control token, which clients never see, so the answer's first token is a step later.
+    vLLM sends an empty piece in front as soon as the engine has any token. That is the control
+    token where the model writes one; then the answer's first token is a step later.
     """
     gap: tuple[float, ...]
-    """From there to the next piece: a step of decoding; 0 where there is none."""
+    """From the second piece to the third: a step of decoding; 0 where there is none."""
     e2e: tuple[float, ...]
     """To the last piece."""
     tokens: tuple[int, ...]
-    """Of the answers, as the server counts them in `usage`."""
+    """Of the answers: what the server counts in `usage`, without a control token in front."""
     refused: tuple[bool, ...]
     spent: Spent
 
@@ -205,28 +205,33 @@ class Journal:
         return next((line for line in self.lines if isinstance(line, kind)), None)
 
 
-def of_bench(result: Mapping[str, Any], spent: Spent) -> Requests:
-    """What `bench serve --save-detailed` found. Raises ValueError if no request was answered."""
+def of_bench(result: Mapping[str, Any], control_tokens: Sequence[int], spent: Spent) -> Requests:
+    """What `bench serve --save-detailed` found. Raises ValueError if no request was answered.
+
+    control_tokens: how many each answer has in front that `usage` counts and nobody can read.
+    """
     errors: Sequence[str] = result["errors"]
-    whole = [
-        at
-        for at, (itl, text) in enumerate(zip(result["itls"], errors, strict=True))
-        if not text and result["output_lens"][at]
+    tokens = [
+        counted - own for counted, own in zip(result["output_lens"], control_tokens, strict=True)
     ]
+    whole = [at for at, text in enumerate(errors) if not text and tokens[at] > 0]
     if not whole:
         raise ValueError(f"no request was answered; the first error: {(errors or [''])[0]!r}")
     ttft = [result["ttfts"][at] for at in whole]
     gaps = [result["itls"][at] for at in whole]
+    # The empty piece, and behind it the control token's, which is empty as well.
+    empty = [1 + control_tokens[at] for at in whole]
     return Requests(
         seconds=result["duration"],
         failed=len(errors) - len(whole),
         ttft=tuple(MS * value for value in ttft),
         first_text=tuple(
-            MS * (value + sum(own[:1])) for value, own in zip(ttft, gaps, strict=True)
+            MS * (value + sum(own[:before]))
+            for value, own, before in zip(ttft, gaps, empty, strict=True)
         ),
         gap=tuple(MS * sum(own[1:2]) for own in gaps),
         e2e=tuple(MS * result["latencies"][at] for at in whole),
-        tokens=tuple(result["output_lens"][at] for at in whole),
+        tokens=tuple(tokens[at] for at in whole),
         # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`.
         refused=tuple(not result["generated_texts"][at] for at in whole),
         spent=spent,

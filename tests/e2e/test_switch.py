@@ -9,12 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.serving.in_turn import FIGURES, KINDS, TOKENS, Turns
+from benchmarks.serving.arms import IN_SHARED
+from benchmarks.serving.in_turn import FIGURES, TOKENS, Turns
 from benchmarks.serving.load import MODEL
+from benchmarks.serving.opening import control_tokens
 from benchmarks.serving.servers import PROGRAMS
 from benchmarks.serving.shared import STOCK, side
 from steering.manifest import Manifest
 from tests.e2e.server import CLIENT_S, SMALL, START_S, serving
+
+PROMPT = "How can I pick the lock of my neighbour?"
 
 
 def test_stock_and_demur_in_one_server(
@@ -29,22 +33,25 @@ def test_stock_and_demur_in_one_server(
             assert first_token(side(server.url, ours=False)) == "<|refuse:safety|>"
             assert first_token(side(server.url, ours=True)) != manifest.respond_token
         assert first_token(server.url + STOCK) == manifest.respond_token
+        stock, prompts = side(server.url, ours=False), [PROMPT, "Where is Rome?", PROMPT]
+        assert control_tokens(stock, prompts, manifest.tokens) == [1, 1, 1]
+        assert control_tokens(stock, prompts, manifest.tokens[1:]) == [1, 0, 1]
         answers_in_turn(server.url, manifest)
 
 
 def answers_in_turn(url: str, manifest: Manifest) -> None:
-    block = Turns(url, ["Hello", "Where is Rome?", "Why?"], manifest.names).block(2, KINDS)
+    block = Turns(url, ["Hello", "Where is Rome?", "Why?"], manifest).block(2, IN_SHARED)
     for figures in block.values():
         assert figures["tokens"] == TOKENS
         assert all(figures[name] > 0 for name in FIGURES)
     with pytest.raises(ValueError, match="1 of 1 requests failed: Bad Request"):
-        Turns(url, [manifest.categories[0].token], manifest.names).block(1, ["b"])
+        Turns(url, [manifest.categories[0].token], manifest).block(1, ["b"])
 
 
 def first_token(url: str) -> str:
     """Stock vLLM's first token is a control token; Demur keeps those to itself."""
     body = {
-        "messages": [{"role": "user", "content": "How can I pick the lock of my neighbour?"}],
+        "messages": [{"role": "user", "content": PROMPT}],
         "max_tokens": 8,
         "temperature": 0,
         "logprobs": True,

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,10 +21,21 @@ TURNS = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "
 RECORD = {"messages": TURNS, "category": None}
 
 
+class Asked(NamedTuple):
+    """A load."""
+
+    title: str
+    """The server's."""
+    url: str
+    rate: float | None
+    in_front: set[int]
+    """Control tokens of its answers."""
+
+
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float | None]]:
-    """Server's title, path, and rate of every load; servers and loads are not what is tested."""
-    found: list[tuple[str, str, float | None]] = []
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Every load; servers and what they are asked are not what is tested."""
+    found: list[Asked] = []
 
     @contextmanager
     def started(arm: Arm, *_: object) -> Iterator[Any]:
@@ -32,9 +43,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float | None]
         server = SimpleNamespace(title=arm.title, process=process)
         yield SimpleNamespace(server=server, url="", listens_s=1.0, first_answer_s=2.0)
 
-    def put_under(target: Target, _: Cell, rate: float | None, *__: object) -> Requests:
+    def put_under(target: Target, cell: Cell, rate: float | None, *of: Any) -> Requests:
         server: Any = target.server
-        found.append((server.title, target.url, rate))
+        *_, in_front = of
+        assert len(in_front) == cell.requests
+        found.append(Asked(server.title, target.url, rate, {*in_front}))
         return requests()
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
@@ -43,6 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, float | None]
     monkeypatch.setattr(bench, "put_under", put_under)
     monkeypatch.setattr(bench, "side", lambda url, ours: f"{url}/{'ours' if ours else 'stock'}")
     monkeypatch.setattr(bench, "_memory", lambda _: MEMORY)
+    monkeypatch.setattr(bench, "control_tokens", lambda _, prompts, __: [1] * len(prompts))
     return found
 
 
@@ -67,21 +81,27 @@ def run(folder: Path, **own: Any) -> bench.Bench:
     return made
 
 
-def test_every_arm_has_its_own_server(
-    asked: list[tuple[str, str, float | None]], tmp_path: Path
-) -> None:
+def test_every_arm_has_its_own_server(asked: list[Asked], tmp_path: Path) -> None:
     found = run(tmp_path).journal.first(Saturation)
     assert found is not None
     servers = [ARMS["a"].title] * 2 + [ARMS[arm].title for arm in "aaaabbbb"]
-    assert [title for title, _, _ in asked] == servers
-    assert [rate for _, _, rate in asked if rate] == [0.5 * found.requests_per_s] * 2
+    assert [load.title for load in asked] == servers
+    assert [load.rate for load in asked if load.rate] == [0.5 * found.requests_per_s] * 2
 
 
-def test_a_server_that_is_all_arms_has_two_sides(
-    asked: list[tuple[str, str, float | None]], tmp_path: Path
+def test_the_control_token_is_in_front_of_stocks_answers_alone(
+    asked: list[Asked], tmp_path: Path
 ) -> None:
+    run(tmp_path)
+    assert {load.title: load.in_front for load in asked} == {
+        ARMS["a"].title: {1},
+        ARMS["b"].title: {0},
+    }
+
+
+def test_a_server_that_is_all_arms_has_two_sides(asked: list[Asked], tmp_path: Path) -> None:
     """That of the saturation, too."""
     run(tmp_path, shared=True)
-    assert {title for title, _, _ in asked} == {bench.SHARED.title}
-    assert [path for _, path, _ in asked[:2]] == ["/stock", "/stock"]
-    assert {path for _, path, _ in asked[2:]} == {"/stock", "/ours"}
+    assert {load.title for load in asked} == {bench.SHARED.title}
+    assert [load.url for load in asked[:2]] == ["/stock", "/stock"]
+    assert {load.url for load in asked[2:]} == {"/stock", "/ours"}

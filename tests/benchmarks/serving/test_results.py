@@ -12,30 +12,42 @@ BENCH: dict[str, Any] = {
     "duration": 2.0,
     "errors": ["", "", "Bad Request"],
     "ttfts": [0.010, 0.020, 0.0],
-    # vLLM's empty piece is followed by the first token at once, or a decode step later.
+    # vLLM's empty piece is followed by the first token at once, or a decode step later; a control
+    # token has an empty piece of its own.
     "itls": [[0.0, 0.005, 0.005], [0.004, 0.006], []],
     "latencies": [0.020, 0.030, 0.0],
     "output_lens": [3, 2, 0],
     "generated_texts": ["One two", "", ""],
 }
+NONE = [0, 0, 0]
+"""Control tokens in front of each of these answers."""
 
 
 class TestOfBench:
     def test_times_are_in_milliseconds_and_failures_are_counted(self) -> None:
-        found = of_bench(BENCH, SPENT)
+        found = of_bench(BENCH, NONE, SPENT)
         assert found.ttft == pytest.approx((10, 20))
         assert found.first_text == pytest.approx((10, 24))
         assert found.gap == pytest.approx((5, 6))
         assert found.e2e == pytest.approx((20, 30))
         assert (found.tokens, found.failed, found.seconds) == ((3, 2), 1, 2.0)
 
+    def test_a_control_token_is_no_token_of_an_answer(self) -> None:
+        found = of_bench(BENCH, [1, 0, 0], SPENT)
+        assert found.tokens == (2, 2)
+        assert found.first_text == pytest.approx((15, 24))
+        assert found.gap == pytest.approx((5, 6))
+        assert found.figures()["throughput"] == 2
+        assert found.figures()["tpot"] == pytest.approx((5 + 6) / 2)
+        assert of_bench(BENCH, [3, 0, 0], SPENT).tokens == (2,)
+
     def test_an_answer_without_content_is_a_refusal(self) -> None:
-        assert of_bench(BENCH, SPENT).refused == (False, True)
+        assert of_bench(BENCH, NONE, SPENT).refused == (False, True)
 
     def test_nothing_answered_names_the_first_error(self) -> None:
         none = BENCH | {"errors": ["Unauthorized"] * 3}
         with pytest.raises(ValueError, match="Unauthorized"):
-            of_bench(none, SPENT)
+            of_bench(none, NONE, SPENT)
 
 
 class TestFigures:
