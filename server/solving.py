@@ -1,4 +1,9 @@
-"""Solving settings beside the event loop: new ones may take a tenth of a second, budgets more."""
+"""Solving settings: at once where that is quick, beside the event loop where it is not.
+
+New rates take a fifth of a millisecond in most cases, less than it costs to have another thread do
+it: Python hands over to that when the event loop waits, or after 5 ms. Some take a tenth of a
+second, and budgets more.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
+from steering.joint import NotQuickError
 from steering.manifest import Scope
 from steering.policy import Policy
 from steering.settings import Settings, SettingsError
@@ -28,4 +34,8 @@ async def solve_ahead(policy: Policy, settings: Settings, scope: Scope | None) -
     if policy.remembers(settings, scope):
         return
     with suppress(SettingsError):  # Raised again, where the request is checked.
-        await beside(policy.resolve, settings, policy.scope(scope))
+        allowed = policy.scope(scope)
+        try:
+            policy.resolve(settings, allowed, quick=True)
+        except NotQuickError:
+            await beside(policy.resolve, settings, allowed)

@@ -39,6 +39,13 @@ from steering.problem import Floats, Problem, Prompts
 
 SWEEPS = 50
 """Turns of all categories after which the iteration is given up; a handful is usual."""
+QUICK_SWEEPS = 5
+QUICK_SCORES = 50_000
+"""Beyond so many turns, or with more scores in the calibration, an answer takes long."""
+
+
+class NotQuickError(Exception):
+    """Raised instead of an answer that takes longer than a millisecond or so."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class JointSolver:
         ]
         comply = calibration.scores[calibration.labels == COMPLY_INDEX]
         self._comply = Prompts.sorted_by(comply, 0)
+        self._prompts = tuple(group.count for group in self._groups)
 
     @property
     def calibration(self) -> CalibrationScores:
@@ -125,15 +133,18 @@ class JointSolver:
     @property
     def prompts(self) -> tuple[int, ...]:
         """[C] calibration prompts of each category."""
-        return tuple(group.count for group in self._groups)
+        return self._prompts
 
-    def solve(self, asked: Asked) -> Joint:
+    def solve(self, asked: Asked, *, quick: bool = False) -> Joint:
         """The thresholds for `asked`; see the module's description for which are chosen.
 
         A rate of 0 switches its category off, and one of 1 takes the category's smallest score,
         whatever the others do. Bounds hold for every category, also for given thresholds.
-        Raises CalibrationError for a rate other than 0 of a category without calibration prompts.
+        Raises CalibrationError for a rate other than 0 of a category without calibration prompts,
+        and NotQuickError, if `quick`, where the answer does.
         """
+        if quick and self._calibration.scores.size > QUICK_SCORES:
+            raise NotQuickError
         lowest = _bound(asked.lowest, -math.inf, len(self._groups))
         highest = _bound(asked.highest, math.inf, len(self._groups))
         wanted = [
@@ -149,7 +160,7 @@ class JointSolver:
                     free.append(category)
         fixed = np.clip(start, lowest, highest)
         problem = Problem(self._groups, wanted, free, fixed, lowest, highest)
-        return self._joint(asked, wanted, _solved(problem))
+        return self._joint(asked, wanted, _solved(problem, quick=quick))
 
     def _pinned(self, category: int, rate: float) -> float:
         """Where the threshold stands unless others move it: off, or at the smallest score."""
@@ -178,22 +189,30 @@ def solver_of(calibration: CalibrationScores) -> JointSolver:
     return JointSolver(calibration)
 
 
-def _solved(problem: Problem) -> Floats:
-    """[C] thresholds by iteration; by the search where that ends with an excess, or not at all."""
+def _solved(problem: Problem, *, quick: bool) -> Floats:
+    """[C] thresholds by iteration; by the search where that ends with an excess, or not at all.
+
+    Raises NotQuickError, if `quick`, instead of a search or a long iteration.
+    """
     thresholds = problem.alone()
     order = problem.order()
     before = thresholds
-    for _ in range(SWEEPS):
+    for _ in range(QUICK_SWEEPS if quick else SWEEPS):
         before = thresholds.copy()
         for category in order:
             thresholds[category] = problem.answer(category, thresholds)
         if np.array_equal(before, thresholds):
             break
+    else:
+        if quick:
+            raise NotQuickError
     # Where the last turn still moved some: each was low enough for its own category when it was
     # set, and is so with the others lower.
     thresholds = np.minimum(before, thresholds)
     if problem.excess(thresholds) == 0 or not problem.enough(thresholds):
         return thresholds
+    if quick:
+        raise NotQuickError
     return nearest(problem, thresholds)
 
 

@@ -55,17 +55,19 @@ class Policy:
             )
         return scope
 
-    def resolve(self, settings: Settings, scope: Scope | None = None) -> Steering:
+    def resolve(
+        self, settings: Settings, scope: Scope | None = None, *, quick: bool = False
+    ) -> Steering:
         """The thresholds that `settings` mean for this checkpoint; scope: as `within` takes it.
 
         Raises SettingsError, with the request's field, for an unknown category, several settings of
         the same category, a rate where there is no calibration, or what the operator does not
-        allow.
+        allow; and NotQuickError, if `quick`, where the answer takes longer than a millisecond or so.
         """
         key = self._key(settings, scope)
         steering = self._cache.get(key)
         if steering is None:
-            steering = self.within(scope).resolve(settings)
+            steering = self.within(scope).resolve(settings, quick=quick)
             if len(self._cache) >= self._CACHED:
                 self._cache.clear()
             self._cache[key] = steering

@@ -75,16 +75,19 @@ class Problem:
         """The highest threshold that refuses enough of the category, given the other thresholds."""
         group, wanted = self.groups[category], self.wanted[category] or 0
         left = group.left_over(thresholds)
-        missing = wanted - (group.count - len(left))
-        threshold = float(left[missing - 1]) if missing > 0 else math.inf
+        return self._reached_by(category, left, wanted - (group.count - len(left)))
+
+    def _reached_by(self, category: int, left: Floats, count: int) -> float:
+        """The highest threshold of the category that `count` of the own scores `left` reach."""
+        threshold = float(left[count - 1]) if count > 0 else math.inf
         return min(max(threshold, float(self.lowest[category])), float(self.highest[category]))
 
     def alone(self) -> Floats:
         """[C] thresholds with which each free category gets enough if the others refuse nothing."""
-        nothing = np.full_like(self.fixed, math.inf)
         thresholds = self.fixed.copy()
         for category in self.free:
-            thresholds[category] = self.answer(category, nothing)
+            own, wanted = self.groups[category].own, self.wanted[category] or 0
+            thresholds[category] = self._reached_by(category, own, wanted)
         return thresholds
 
     def order(self) -> list[int]:

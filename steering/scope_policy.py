@@ -8,7 +8,7 @@ from steering.bounds import BoundsError, Range
 from steering.budget import spend
 from steering.calibration import CalibrationError, CalibrationScores
 from steering.intervals import unresolved
-from steering.joint import Asked, Joint, JointSolver, solver_of
+from steering.joint import Asked, Joint, JointSolver, NotQuickError, solver_of
 from steering.settings import (
     Budget,
     Settings,
@@ -53,11 +53,12 @@ class ScopePolicy:
         self._ranges = ranges
         self._limits = {name: self._limits_of(name) for name in self.categories}
 
-    def resolve(self, settings: Settings) -> Steering:
+    def resolve(self, settings: Settings, *, quick: bool = False) -> Steering:
         """The thresholds that `settings` mean.
 
         Raises SettingsError, with the request's field, for an unknown category, several settings of
-        the same category, a rate where there is no calibration, or what is out of range.
+        the same category, a rate where there is no calibration, or what is out of range; and
+        NotQuickError, if `quick`, where the answer takes longer than a millisecond or so.
         """
         asked = self.asked(settings)
         if self.solver is None:
@@ -65,7 +66,9 @@ class ScopePolicy:
                 raise self._uncalibrated(BUDGET)
             return Steering(tuple(asked.thresholds), None, None)
         if settings.budget is None:
-            return self._steering(self.solver.solve(asked))
+            return self._steering(self.solver.solve(asked, quick=quick))
+        if quick:
+            raise NotQuickError
         return self._spend(self.solver, settings.budget, self._spenders(settings), asked)
 
     def asked(self, settings: Settings) -> Asked:

@@ -4,7 +4,7 @@
 
 `make bench` keeps an arm under load for seconds before it goes to the next. Here, in a server that
 is both (benchmarks/serving/shared.py), each of the arms a, a2, b and c has its turn in every block,
-in random order: as many answers of 128 tokens as are written at once, a control token in front not
+in random order and then backwards: as many answers of 128 tokens as are written at once, a control token in front not
 counted, asked for by the request function of `vllm bench serve`, all at the same time. Medians over
 the blocks, and of differences within them, with 95% bootstrap intervals.
 """
@@ -123,11 +123,12 @@ class Turns:
 
 def measure(turns: Turns, at_once: int, blocks: int) -> dict[str, Floats]:
     """Every figure, [arms, blocks]."""
-    chance = np.random.default_rng(0)
-    found = []
+    chance, found = np.random.default_rng(0), []
+    arms: list[str] = []
     with Progress(f"{at_once} at once", blocks, unit="block") as progress:
         for number in range(WARM_UP + blocks):
-            own = turns.block(at_once, chance.permutation(IN_SHARED).tolist())
+            arms = arms[::-1] if number % 2 else chance.permutation(IN_SHARED).tolist()
+            own = turns.block(at_once, arms)
             if number >= WARM_UP:
                 found.append(own)
                 progress.advance()

@@ -4,13 +4,21 @@ from typing import Any
 
 import pytest
 
+from server import solving
 from server.solving import beside, solve_ahead
 from steering.policy import Policy
 from steering.scope_policy import ScopePolicy
-from steering.settings import Settings, Steering
+from steering.settings import Budget, Settings, Steering
 from tests.server.conftest import MANIFEST, SCOPED
 
 SECONDS = 30
+
+
+def test_what_is_quick_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solving, "_SOLVER", None)
+    policy, settings = Policy(MANIFEST, SCOPED), Settings({"safety": 0.5})
+    asyncio.run(solve_ahead(policy, settings, None))
+    assert policy.remembers(settings)
 
 
 def test_the_event_loop_goes_on_while_settings_are_solved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,19 +26,19 @@ def test_the_event_loop_goes_on_while_settings_are_solved(monkeypatch: pytest.Mo
     policy, loop_went_on = Policy(MANIFEST, SCOPED), threading.Event()
     solve = ScopePolicy.resolve
 
-    def waiting(self: ScopePolicy, settings: Settings) -> Steering:
-        assert loop_went_on.wait(SECONDS)
-        return solve(self, settings)
+    def waiting(self: ScopePolicy, settings: Settings, *, quick: bool = False) -> Steering:
+        assert quick or loop_went_on.wait(SECONDS)
+        return solve(self, settings, quick=quick)
 
     monkeypatch.setattr(ScopePolicy, "resolve", waiting)
-    settings = Settings({"safety": 0.5})
+    settings = Settings(budget=Budget(0.5))
 
     async def main() -> None:
-        solving = asyncio.create_task(solve_ahead(policy, settings, None))
+        found = asyncio.create_task(solve_ahead(policy, settings, None))
         await asyncio.sleep(0.05)
         assert not policy.remembers(settings)
         loop_went_on.set()
-        await solving
+        await found
 
     asyncio.run(main())
     assert policy.remembers(settings)

@@ -1,6 +1,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
 from steering.gate import decide
-from steering.joint import Asked, Joint, JointSolver
+from steering.joint import QUICK_SCORES, Asked, Joint, JointSolver, NotQuickError
 from steering.nearest import nearest
 from steering.problem import Problem, Prompts
 
@@ -253,6 +254,29 @@ class TestProperties:
         solver = JointSolver(noisy(seed, [10] * len(asked), signal=0))
         question = Asked(asked, [0.0] * len(asked))
         assert solver.solve(question) == solver.solve(question)
+
+
+class TestQuick:
+    @given(seeds, several_rates)
+    def test_says_the_same_or_nothing(self, seed: int, asked: list[float]) -> None:
+        solver = JointSolver(noisy(seed, [9] * len(asked), signal=1))
+        question = Asked(asked, [0.0] * len(asked))
+        with suppress(NotQuickError):
+            assert solver.solve(question, quick=True) == solver.solve(question)
+
+    def test_finds_what_the_iteration_does(self) -> None:
+        solver = JointSolver(noisy(0, [20, 20]))
+        assert solver.solve(Asked([0.5, 0.8], [0.0] * 2), quick=True).off_by == (0, 0)
+
+    @pytest.mark.parametrize(
+        ("counts", "asked"), [([200] * 8, [0.5, 0.02] * 4), ([QUICK_SCORES // 2], [0.5, 0.5])]
+    )
+    def test_neither_searches_nor_looks_at_many_scores(
+        self, counts: list[int], asked: list[float]
+    ) -> None:
+        solver = JointSolver(noisy(0, [*counts, 1][: len(asked)], signal=0))
+        with pytest.raises(NotQuickError):
+            solver.solve(Asked(asked, [0.0] * len(asked)), quick=True)
 
 
 class TestSearch:

@@ -35,6 +35,7 @@ def test_every_arm_has_its_turn_in_every_block() -> None:
     assert all(of.shape == (len(IN_SHARED), 30) for of in found.values())
     assert all(sorted(order) == sorted(IN_SHARED) for order in turns.orders)
     assert len({tuple(order) for order in turns.orders}) > 12
+    assert turns.orders[1::2] == [order[::-1] for order in turns.orders[::2]]
     assert len(turns.orders) == WARM_UP + 30
     # The blocks that warm up are not among them.
     assert found["tpot"][0].tolist() == [80.0 + number for number in range(3, 33)]
