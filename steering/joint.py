@@ -45,7 +45,7 @@ QUICK_SCORES = 50_000
 
 
 class NotQuickError(Exception):
-    """Raised instead of an answer that takes longer than a millisecond or so."""
+    """Raised instead of an answer that takes more than a millisecond or so."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class JointSolver:
         A rate of 0 switches its category off, and one of 1 takes the category's smallest score,
         whatever the others do. Bounds hold for every category, also for given thresholds.
         Raises CalibrationError for a rate other than 0 of a category without calibration prompts,
-        and NotQuickError, if `quick`, where the answer does.
+        and NotQuickError, if `quick`, where the answer takes more than a millisecond or so.
         """
         if quick and self._calibration.scores.size > QUICK_SCORES:
             raise NotQuickError

@@ -62,7 +62,7 @@ class Policy:
 
         Raises SettingsError, with the request's field, for an unknown category, several settings of
         the same category, a rate where there is no calibration, or what the operator does not
-        allow; and NotQuickError, if `quick`, where the answer takes longer than a millisecond or so.
+        allow; and NotQuickError, if `quick`, where the answer takes more than a millisecond or so.
         """
         key = self._key(settings, scope)
         steering = self._cache.get(key)

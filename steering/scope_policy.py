@@ -58,7 +58,7 @@ class ScopePolicy:
 
         Raises SettingsError, with the request's field, for an unknown category, several settings of
         the same category, a rate where there is no calibration, or what is out of range; and
-        NotQuickError, if `quick`, where the answer takes longer than a millisecond or so.
+        NotQuickError, if `quick`, where the answer takes more than a millisecond or so.
         """
         asked = self.asked(settings)
         if self.solver is None:

@@ -4,9 +4,10 @@
 
 `make bench` keeps an arm under load for seconds before it goes to the next. Here, in a server that
 is both (benchmarks/serving/shared.py), each of the arms a, a2, b and c has its turn in every block,
-in random order and then backwards: as many answers of 128 tokens as are written at once, a control token in front not
-counted, asked for by the request function of `vllm bench serve`, all at the same time. Medians over
-the blocks, and of differences within them, with 95% bootstrap intervals.
+in random order and in the next block backwards: as many answers of 128 tokens as are written at
+once, a control token in front not counted, asked for by the request function of `vllm bench serve`,
+all at the same time. Medians over the blocks, and of differences within them, with 95% bootstrap
+intervals.
 """
 
 import argparse
