@@ -77,8 +77,8 @@ class Turns:
             gated = ARMS[arm].gated
             url = side(self._url, ours=gated)
             bodies = settings(ARMS[arm], self._names, at_once, f"{arm}/{number}")
-            hidden = (0,) * at_once if gated else in_front
-            found[arm] = asyncio.run(self._answers(url, prompts, bodies, hidden))
+            own = (0,) * at_once if gated else in_front
+            found[arm] = asyncio.run(self._answers(url, prompts, bodies, own))
         return found
 
     async def _answers(
