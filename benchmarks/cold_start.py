@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.checkpoint import add_checkpoint
 from benchmarks.serving.arms import Arm
 from benchmarks.serving.machine import Cores
 from benchmarks.serving.servers import started
@@ -48,7 +49,7 @@ def rows(found: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str]]:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    add_checkpoint(parser)
     parser.add_argument("--repetitions", type=int, default=5)
     arguments = parser.parse_args()
     cores = Cores.of(frozenset(os.sched_getaffinity(0)))

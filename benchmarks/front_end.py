@@ -19,6 +19,7 @@ import numpy as np
 from transformers import AutoTokenizer
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
+from benchmarks.checkpoint import add_checkpoint
 from benchmarks.joint import drawn, medians
 from server.admission import Admission, Limits
 from server.annotations import Annotations
@@ -126,7 +127,7 @@ def _bodies(names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    add_checkpoint(parser)
     parser.add_argument("--categories", type=int, nargs="+", default=CATEGORIES)
     arguments = parser.parse_args()
     head = ("categories", "stock", "no settings", "the same rates again", "new rates")

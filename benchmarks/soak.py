@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.checkpoint import add_checkpoint
 from benchmarks.soak_memory import MAX_GROWTH_MIB, Growth, Sample, sample
 from benchmarks.soak_oracle import Oracle
 from benchmarks.soak_traffic import Client, Tally
@@ -92,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    add_checkpoint(parser)
     arguments = parser.parse_args()
     oracle = Oracle.of(arguments.checkpoint, PROMPTS)
     with tempfile.TemporaryDirectory() as folder:

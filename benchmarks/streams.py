@@ -18,7 +18,6 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.reasoning import ReasoningParserManager
 
+from benchmarks.checkpoint import add_checkpoint
 from benchmarks.front_end import BODY
 from server import launch
 from server.checkpoint import Checkpoint
@@ -181,12 +181,15 @@ def _row(tokens: int, times: npt.NDArray[np.float64]) -> tuple[str, ...]:
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    add_checkpoint(parser)
     parser.add_argument("--tokens", type=int, nargs="+", default=TOKENS)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args()
     cli_env_setup()  # type: ignore[no-untyped-call]
-    checkpoint = launch.load_checkpoint(str(arguments.checkpoint))
+    try:
+        checkpoint = launch.load_checkpoint(str(arguments.checkpoint))
+    except launch.LaunchError as error:
+        raise SystemExit(f"benchmarks.streams: {error}") from error
     ours = launch.parse([str(checkpoint.path), *FLAGS])
     ours.api_server_count = 1
     stock = deepcopy(ours)

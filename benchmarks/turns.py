@@ -6,11 +6,11 @@ shorter than that, sees the same machine; a few disturbed blocks do not move a m
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.checkpoint import add_checkpoint
 from benchmarks.serving.compare import Estimate, Floats, bootstrapped
 
 AT_ONCE = (1, 8, 32)
@@ -24,7 +24,7 @@ def options(
     most: how many answers may be written at once; None for any number.
     """
     parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/demo"))
+    add_checkpoint(parser)
     parser.add_argument("--layers", type=int)
     parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
     parser.add_argument("--blocks", type=int, default=blocks)

@@ -232,7 +232,8 @@ def of_bench(result: Mapping[str, Any], control_tokens: Sequence[int], spent: Sp
         gap=tuple(MS * sum(own[1:2]) for own in gaps),
         e2e=tuple(MS * result["latencies"][at] for at in whole),
         tokens=tuple(tokens[at] for at in whole),
-        # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`.
-        refused=tuple(not result["generated_texts"][at] for at in whole),
+        # `bench serve` gathers `delta.content`; a refusal streams `delta.refusal`. An answer that
+        # the model ends at once has no text either, and one token: its end.
+        refused=tuple(not result["generated_texts"][at] and tokens[at] > 1 for at in whole),
         spent=spent,
     )

@@ -1,10 +1,20 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.turns import later, options, times_first
+from steering.manifest import Category, Manifest
 
 FOUND = np.outer([1.0, 1.0, 1.5], [2.0, 4.0, 6.0])
 """Three kinds of work in three blocks that take longer and longer."""
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    categories = (Category(name="safety", token="<|refuse|>"),)
+    Manifest(respond_token=None, categories=categories).save(tmp_path)
+    return tmp_path
 
 
 def test_kinds_are_compared_within_a_block() -> None:
@@ -30,12 +40,26 @@ def test_a_delay_is_in_the_first_kinds_steps() -> None:
     ],
 )
 def test_numbers_that_cannot_be(
-    argv: list[str], most: int | None, message: str, capsys: pytest.CaptureFixture[str]
+    argv: list[str],
+    most: int | None,
+    message: str,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        options("", 200, most=most, argv=argv)
+        options("", 200, most=most, argv=["--checkpoint", str(checkpoint), *argv])
     assert message in capsys.readouterr().err
 
 
-def test_without_a_limit_any_number_at_once_may_be() -> None:
-    assert options("", 200, argv=["--at-once", "129"]).at_once == [129]
+def test_without_a_limit_any_number_at_once_may_be(checkpoint: Path) -> None:
+    found = options("", 200, argv=["--checkpoint", str(checkpoint), "--at-once", "129"])
+    assert (found.at_once, found.checkpoint) == ([129], checkpoint)
+
+
+def test_a_folder_without_a_manifest_is_no_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options("", 200, argv=["--checkpoint", str(tmp_path / "none")])
+    message = capsys.readouterr().err
+    assert f"--checkpoint: {tmp_path / 'none' / 'refusal.json'} cannot be read" in message

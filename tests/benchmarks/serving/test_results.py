@@ -44,6 +44,10 @@ class TestOfBench:
     def test_an_answer_without_content_is_a_refusal(self) -> None:
         assert of_bench(BENCH, NONE, SPENT).refused == (False, True)
 
+    def test_an_answer_that_ends_at_once_is_none(self) -> None:
+        ended = BENCH | {"output_lens": [3, 1, 0]}
+        assert of_bench(ended, NONE, SPENT).refused == (False, False)
+
     def test_nothing_answered_names_the_first_error(self) -> None:
         none = BENCH | {"errors": ["Unauthorized"] * 3}
         with pytest.raises(ValueError, match="Unauthorized"):

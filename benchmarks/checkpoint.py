@@ -1,0 +1,22 @@
+"""The option that most benchmarks have: whose model is measured."""
+
+import argparse
+from pathlib import Path
+
+from steering.manifest import Manifest, ManifestError
+
+DEFAULT = "checkpoints/demo"
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Let `parser` take --checkpoint, a folder; one that holds no manifest ends the program."""
+    parser.add_argument("--checkpoint", type=_checkpoint, default=DEFAULT, metavar="DIR")
+
+
+def _checkpoint(text: str) -> Path:
+    folder = Path(text)
+    try:
+        Manifest.load(folder)
+    except ManifestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return folder
