@@ -90,7 +90,8 @@ def _head(journal: Journal, runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
-    """Whether b and c cost anything, load by load."""
+    """Whether b and c cost anything, load by load; where answers differ nothing is said of it."""
+    cells = [cell for cell in cells_of(runs) if cell != NATURAL]
     yield ""
     for arm, base in (pair for pair in FREE if pair in _pairs(runs)):
         for metric in ("throughput", "tpot"):
@@ -98,14 +99,14 @@ def _verdicts(runs: Sequence[Run]) -> Iterator[str]:
             of = (arm, base) if metric == "throughput" else (base, arm)
             found = {
                 cell: verdict(estimate, compared(runs, cell, metric, *PAIRS[0]))
-                for cell in cells_of(runs)
+                for cell in cells
                 if (estimate := compared(runs, cell, metric, *of)) is not None
             }
             yield f"- {arm} against {base}, {metric}: {_by_verdict(found)}"
         for metric, title in FIRST.items():
             in_steps = {
                 cell: in_time(estimate)
-                for cell in cells_of(runs)
+                for cell in cells
                 if (estimate := later(runs, cell, metric, arm, base)) is not None
             }
             yield f"- {arm} against {base}, {title} within a step: {_by_verdict(in_steps)}"
