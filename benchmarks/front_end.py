@@ -10,7 +10,6 @@ Medians in microseconds.
 """
 
 import argparse
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,8 +104,8 @@ def rows(folder: Path, counts: list[int]) -> Iterator[tuple[str, ...]]:
     for count in counts:
         checkpoint, tokenizer = checkpoint_of(folder, count)
         front_end = FrontEnd(checkpoint, tokenizer)
-        own = _bodies(checkpoint.manifest.names)
-        known = next(own)
+        known, *new = _bodies(checkpoint.manifest.names)
+        own = iter(new)
         works: tuple[Callable[[], object], ...] = (
             lambda: stock(BODY),
             lambda: front_end.take(BODY),  # noqa: B023
@@ -117,9 +116,12 @@ def rows(folder: Path, counts: list[int]) -> Iterator[tuple[str, ...]]:
 
 
 def _bodies(names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Requests with a rate for each category, never the same ones again."""
+    """Requests with a rate for each category, none like another.
+
+    One to repeat, one for the warm-up of `medians`, and one for each of its rounds.
+    """
     chance = np.random.default_rng(0)
-    for _ in itertools.count():
+    for _ in range(2 + REPEATS):
         rates = chance.uniform(0.05, 0.95, size=len(names)).round(6).tolist()
         yield BODY | {"refusal_rates": dict(zip(names, rates, strict=True))}
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
-from steering.joint import NotQuickError
 from steering.manifest import Scope
 from steering.policy import Policy
+from steering.problem import NotQuickError
 from steering.settings import Settings, SettingsError
 
 P = ParamSpec("P")

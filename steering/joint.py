@@ -35,17 +35,13 @@ from steering.calibration import (
     wanted_of,
 )
 from steering.nearest import nearest
-from steering.problem import Floats, Problem, Prompts
+from steering.problem import Floats, NotQuickError, Problem, Prompts
 
 SWEEPS = 50
 """Turns of all categories after which the iteration is given up; a handful is usual."""
 QUICK_SWEEPS = 5
 QUICK_SCORES = 50_000
 """Beyond so many turns, or with more scores in the calibration, an answer takes long."""
-
-
-class NotQuickError(Exception):
-    """Raised instead of an answer that takes more than a millisecond or so."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ class JointSolver:
                     free.append(category)
         fixed = np.clip(start, lowest, highest)
         problem = Problem(self._groups, wanted, free, fixed, lowest, highest)
-        return self._joint(asked, wanted, _solved(problem, quick=quick))
+        return self._joint(asked, wanted, *_solved(problem, quick=quick))
 
     def _pinned(self, category: int, rate: float) -> float:
         """Where the threshold stands unless others move it: off, or at the smallest score."""
@@ -172,12 +168,14 @@ class JointSolver:
             )
         return float(own[-1]) if rate == 1 else math.inf
 
-    def _joint(self, asked: Asked, wanted: list[int | None], thresholds: Floats) -> Joint:
+    def _joint(
+        self, asked: Asked, wanted: list[int | None], thresholds: Floats, refused: list[int]
+    ) -> Joint:
         return Joint(
             thresholds=tuple(map(float, thresholds)),
             rates=tuple(asked.rates),
             wanted=tuple(wanted),
-            refused=tuple(group.refused(thresholds) for group in self._groups),
+            refused=tuple(refused),
             prompts=self.prompts,
             comply=(self._comply.refused(thresholds), self._comply.count),
         )
@@ -189,13 +187,14 @@ def solver_of(calibration: CalibrationScores) -> JointSolver:
     return JointSolver(calibration)
 
 
-def _solved(problem: Problem, *, quick: bool) -> Floats:
-    """[C] thresholds by iteration; by the search where that ends with an excess, or not at all.
+def _solved(problem: Problem, *, quick: bool) -> tuple[Floats, list[int]]:
+    """[C] thresholds, and [C] prompts that they refuse.
 
-    Raises NotQuickError, if `quick`, instead of a search or a long iteration.
+    By iteration; by the search where that ends with an excess, or not at all. Raises NotQuickError,
+    if `quick`, instead of going on with either for long.
     """
     thresholds = problem.alone()
-    order = problem.order()
+    order = problem.order(thresholds)
     before = thresholds
     for _ in range(QUICK_SWEEPS if quick else SWEEPS):
         before = thresholds.copy()
@@ -209,11 +208,11 @@ def _solved(problem: Problem, *, quick: bool) -> Floats:
     # Where the last turn still moved some: each was low enough for its own category when it was
     # set, and is so with the others lower.
     thresholds = np.minimum(before, thresholds)
-    if problem.excess(thresholds) == 0 or not problem.enough(thresholds):
-        return thresholds
-    if quick:
-        raise NotQuickError
-    return nearest(problem, thresholds)
+    refused = problem.refused(thresholds)
+    if problem.excess(refused) == 0 or not problem.enough(refused):
+        return thresholds, refused
+    thresholds = nearest(problem, thresholds, quick=quick)
+    return thresholds, problem.refused(thresholds)
 
 
 def _bound(values: Sequence[float] | None, default: float, count: int) -> Floats:

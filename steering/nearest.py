@@ -12,12 +12,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from steering.problem import Floats, Problem
+from steering.problem import Floats, NotQuickError, Problem
 
 BOXES = 200
 """Boxes that one search looks at, at most."""
 COMPARISONS = 500_000
 """Scores that one search looks at, about; where there are many, boxes become few."""
+FEW_SCORES = 10_000
+"""With no more a box takes a millisecond or less."""
 SHRINKS = 10
 """Rounds in which one box is shrunk."""
 SLIGHT = 1e-9
@@ -26,34 +28,48 @@ SLIGHT = 1e-9
 Box = tuple[Floats, Floats]
 
 
-def nearest(problem: Problem, start: Floats) -> Floats:
+def nearest(problem: Problem, start: Floats, *, quick: bool = False) -> Floats:
     """[C] thresholds that refuse enough with the smallest excess; `start` if nothing beats it.
 
-    start: thresholds that refuse enough.
+    start: thresholds that refuse enough. Raises NotQuickError, if `quick`, where the search goes on
+    behind its first box, with which many a one ends.
     """
-    return _Search(problem, start).run()
+    scores = sum(group.scores.size for group in problem.groups)
+    if quick and scores > FEW_SCORES:
+        raise NotQuickError
+    search = _Search(problem, start)
+    search.run(1 if quick else max(1, min(BOXES, COMPARISONS // max(scores, 1))))
+    if quick and not search.complete:
+        raise NotQuickError
+    return search.best
 
 
 class _Search:
+    """The best thresholds found so far, and the boxes that are left."""
+
     def __init__(self, problem: Problem, start: Floats) -> None:
         self._problem = problem
-        self._best, self._excess = start, problem.excess(start)
-        self._grids = {category: problem.candidates(category) for category in problem.order()}
-
-    def run(self) -> Floats:
-        problem = self._problem
+        self.best, self._excess = start, problem.excess(problem.refused(start))
+        order = problem.order(problem.alone())
+        self._grids = {category: problem.candidates(category) for category in order}
         low, high = problem.fixed.copy(), problem.fixed.copy()
         for category, grid in self._grids.items():
             low[category], high[category] = grid[0], grid[-1]
-        scores = sum(group.scores.size for group in problem.groups)
-        allowance = max(1, min(BOXES, COMPARISONS // max(scores, 1)))
-        boxes = [(low, high)]
-        while boxes and allowance and self._excess > SLIGHT:
-            allowance -= 1
-            box = self._shrunk(*boxes.pop())
+        self._boxes = [(low, high)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing better is left to be found."""
+        return not self._boxes or self._excess <= SLIGHT
+
+    def run(self, boxes: int) -> None:
+        """Look at so many boxes, at most."""
+        for _ in range(boxes):
+            if self.complete:
+                return
+            box = self._shrunk(*self._boxes.pop())
             if box is not None and not self._solved_by(*box):
-                boxes.extend(self._halves(*box))
-        return self._best
+                self._boxes.extend(self._halves(*box))
 
     def _shrunk(self, low: Floats, high: Floats) -> Box | None:
         """The part of a box that may hold something better; None if there is none."""
@@ -64,13 +80,13 @@ class _Search:
                 high[category] = min(high[category], self._problem.answer(category, low))
             if (low > high).any():
                 return None
-            sure = self._problem.excesses(high)
+            sure = self._problem.excesses(self._problem.refused(high))
             room = self._excess - SLIGHT - sum(sure.values())
             if room < 0:
                 return None
             for category in self._grids:
                 low[category] = max(low[category], self._floor(category, high, room, sure))
-            if (low > high).any() or not self._problem.enough(low):
+            if (low > high).any() or not self._problem.enough(self._problem.refused(low)):
                 return None
             if np.array_equal(before[0], low) and np.array_equal(before[1], high):
                 break
@@ -92,10 +108,11 @@ class _Search:
     def _solved_by(self, low: Floats, high: Floats) -> bool:
         """Notes the corners if they are better; whether the box holds nothing better than them."""
         for corner in (high, low):
-            if self._problem.enough(corner):
-                excess = self._problem.excess(corner)
+            refused = self._problem.refused(corner)
+            if self._problem.enough(refused):
+                excess = self._problem.excess(refused)
                 if excess < self._excess - SLIGHT:
-                    self._best, self._excess = corner, excess
+                    self.best, self._excess = corner, excess
                 if corner is high:
                     return True
         return False

@@ -15,6 +15,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 
+class NotQuickError(Exception):
+    """Raised instead of an answer that takes more than a millisecond or so."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prompts:
     """The scores of one category's calibration prompts."""
@@ -90,31 +94,37 @@ class Problem:
             thresholds[category] = self._reached_by(category, own, wanted)
         return thresholds
 
-    def order(self) -> list[int]:
-        """The free categories in an order that depends on their data, not on their places."""
-        alone = self.alone()
+    def order(self, alone: Floats) -> list[int]:
+        """The free categories in an order that depends on their data, not on their places.
+
+        alone: what `alone` returns.
+        """
         return sorted(
             self.free,
             key=lambda c: ((self.wanted[c] or 0) / self.groups[c].count, float(alone[c])),
         )
 
-    def enough(self, thresholds: Floats) -> bool:
-        """Whether no category gets less than is wanted."""
+    def refused(self, thresholds: Floats) -> list[int]:
+        """[C] prompts of each category that the thresholds [C] refuse."""
+        return [group.refused(thresholds) for group in self.groups]
+
+    def enough(self, refused: Sequence[int]) -> bool:
+        """Whether no category gets less than is wanted; refused: [C]."""
         return all(
-            group.refused(thresholds) >= wanted
-            for group, wanted in zip(self.groups, self.wanted, strict=True)
-            if wanted is not None
+            wanted is None or count >= wanted
+            for wanted, count in zip(self.wanted, refused, strict=True)
         )
 
-    def excess(self, thresholds: Floats) -> float:
-        """The sum of the shares that are refused beyond what is wanted."""
-        return sum(self.excesses(thresholds).values())
+    def excess(self, refused: Sequence[int]) -> float:
+        """The sum of the shares that are refused beyond what is wanted; refused: [C]."""
+        return sum(self.excesses(refused).values())
 
-    def excesses(self, thresholds: Floats) -> dict[int, float]:
+    def excesses(self, refused: Sequence[int]) -> dict[int, float]:
         """The share refused beyond what is wanted, by category with something wanted."""
+        rows = zip(self.groups, self.wanted, refused, strict=True)
         return {
-            category: max(group.refused(thresholds) - wanted, 0) / group.count
-            for category, (group, wanted) in enumerate(zip(self.groups, self.wanted, strict=True))
+            category: max(count - wanted, 0) / group.count
+            for category, (group, wanted, count) in enumerate(rows)
             if wanted is not None and group.count
         }
 

@@ -8,7 +8,8 @@ from steering.bounds import BoundsError, Range
 from steering.budget import spend
 from steering.calibration import CalibrationError, CalibrationScores
 from steering.intervals import unresolved
-from steering.joint import Asked, Joint, JointSolver, NotQuickError, solver_of
+from steering.joint import Asked, Joint, JointSolver, solver_of
+from steering.problem import NotQuickError
 from steering.settings import (
     Budget,
     Settings,

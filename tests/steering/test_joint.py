@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
 from steering.gate import decide
-from steering.joint import QUICK_SCORES, Asked, Joint, JointSolver, NotQuickError
+from steering.joint import QUICK_SCORES, Asked, Joint, JointSolver
 from steering.nearest import nearest
-from steering.problem import Problem, Prompts
+from steering.problem import NotQuickError, Problem, Prompts
 
 OFF = math.inf
 
@@ -268,10 +268,21 @@ class TestQuick:
         solver = JointSolver(noisy(0, [20, 20]))
         assert solver.solve(Asked([0.5, 0.8], [0.0] * 2), quick=True).off_by == (0, 0)
 
+    def test_finds_what_ends_with_the_first_box(self) -> None:
+        solver = JointSolver(noisy(0, [20, 20], signal=0))
+        solved = solver.solve(Asked([1.0, 0.02], [0.0] * 2), quick=True)
+        assert solved.off_by[1] > 0
+
     @pytest.mark.parametrize(
-        ("counts", "asked"), [([200] * 8, [0.5, 0.02] * 4), ([QUICK_SCORES // 2], [0.5, 0.5])]
+        ("counts", "asked"),
+        [
+            ([20] * 8, [0.5, 0.02] * 4),
+            ([200] * 8, [0.5, 0.02] * 4),
+            ([QUICK_SCORES // 2], [0.5, 0.5]),
+        ],
+        ids=["many boxes", "large boxes", "many scores"],
     )
-    def test_neither_searches_nor_looks_at_many_scores(
+    def test_neither_searches_long_nor_looks_at_many_scores(
         self, counts: list[int], asked: list[float]
     ) -> None:
         solver = JointSolver(noisy(0, [*counts, 1][: len(asked)], signal=0))
@@ -292,9 +303,9 @@ class TestSearch:
         wanted = [data.draw(st.integers(1, group.count)) for group in groups]
         bound = np.full(len(groups), OFF, dtype=np.float32)
         problem = Problem(groups, wanted, range(len(groups)), bound, -bound, bound)
-        found = nearest(problem, -bound)
-        assert problem.enough(found)
-        assert problem.excess(found) == pytest.approx(least_excess(scores, wanted))
+        refused = problem.refused(nearest(problem, -bound))
+        assert problem.enough(refused)
+        assert problem.excess(refused) == pytest.approx(least_excess(scores, wanted))
 
     def test_ends_where_there_is_too_much_to_search(self) -> None:
         scores = noisy(0, [200] * 8, signal=0)
