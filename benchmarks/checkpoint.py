@@ -1,4 +1,4 @@
-"""The option that most benchmarks have: whose model is measured."""
+"""An option that many benchmarks have: whose model is measured."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,13 @@ DEFAULT = "checkpoints/demo"
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Let `parser` take --checkpoint, a folder; one that holds no manifest ends the program."""
-    parser.add_argument("--checkpoint", type=_checkpoint, default=DEFAULT, metavar="DIR")
+    parser.add_argument(
+        "--checkpoint",
+        type=_checkpoint,
+        default=DEFAULT,
+        metavar="DIR",
+        help="default: %(default)s",
+    )
 
 
 def _checkpoint(text: str) -> Path:

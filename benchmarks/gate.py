@@ -4,8 +4,8 @@
 
 Both adapters run inside vLLM's own interfaces on random logits, on one thread, turn by turn with
 one read of the same logits. Medians in microseconds. On a CPU the arithmetic is the host's, too;
-`nothing` is the host's part alone, on logits of a few columns. benchmarks/gate_cuda.py is the
-same on a GPU.
+the first table is the host's part alone, on logits of a few columns. benchmarks/gate_cuda.py is
+the same on a GPU.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from benchmarks.gate_steps import ADAPTERS, CONTROL, Step, logits_of, read
+from benchmarks.gate_steps import ADAPTERS, CONTROL, Step, copied, logits_of, read
 from benchmarks.joint import measured
 from training.evaluation.report import markdown_table
 
@@ -74,6 +74,17 @@ def behind_the_first(
             yield (str(batch), str(vocabulary), *cells)
 
 
+def slow_path(
+    batches: Sequence[int], vocabularies: Sequence[int], repeats: int
+) -> Iterator[tuple[str, ...]]:
+    """By batch and vocabulary: V2's copy of bfloat16 logits, which the gate makes it do."""
+    for batch in batches:
+        for vocabulary in vocabularies:
+            logits = logits_of(CPU, batch, vocabulary).bfloat16()
+            found = timed(copied(logits), logits, repeats)
+            yield (str(batch), str(vocabulary), *(f"{value:.1f}" for value in found))
+
+
 def _row(
     batch: int, vocabulary: int, share: float, repeats: int, *, every_token: bool = False
 ) -> Iterator[str]:
@@ -118,6 +129,11 @@ def main() -> None:
             f"Batch {max(batches)}, vocabulary {max(sizes)}",
             ("rows that decide", *head),
             by_share(max(batches), max(sizes), repeats),
+        ),
+        (
+            "V2's copy of the logits to float32",
+            ("batch", "vocabulary", "copy", "one read"),
+            slow_path(batches, sizes, repeats),
         ),
     ]
     for title, columns, rows in tables:

@@ -4,7 +4,8 @@
 
 Both adapters run inside vLLM's own interfaces. Events see what the device does between them, and
 the host's launching where the device waits for it; `host` is what the host does until it may go
-on. Medians in microseconds. Without a GPU it says so, and measures nothing.
+on; V2's copy is what its sampler does first, to bfloat16 logits, where any request is processed.
+Medians in microseconds. Without a GPU it says so, and measures nothing.
 """
 
 import argparse
@@ -45,20 +46,23 @@ def elapsed(work: Callable[[], object]) -> tuple[float, float]:
 
 def rows(batches: Sequence[int], vocabularies: Sequence[int]) -> Iterator[tuple[str, ...]]:
     """By batch, vocabulary and share of rows that decide."""
-    from benchmarks.gate_steps import ADAPTERS, logits_of, read
+    from benchmarks.gate_steps import ADAPTERS, copied, logits_of, read
 
     device = torch.device("cuda")
     for vocabulary in vocabularies:
         for batch in batches:
             logits = logits_of(device, batch, vocabulary)
             reading, _ = elapsed(partial(read, logits))
+            narrow = logits.bfloat16()
+            copying, _ = elapsed(partial(copied(narrow), narrow))
             for share in SHARES:
                 cells = []
                 for make in ADAPTERS.values():
                     step = make(device, batch, deciding=round(share * batch))
                     own, host = elapsed(partial(step, logits))
                     cells += [f"{own:.1f}", f"{host:.1f}"]
-                yield (str(vocabulary), str(batch), f"{share:.0%}", *cells, f"{reading:.1f}")
+                cells += [f"{copying:.1f}", f"{reading:.1f}"]
+                yield (str(vocabulary), str(batch), f"{share:.0%}", *cells)
 
 
 def main() -> None:
@@ -70,7 +74,8 @@ def main() -> None:
     if not torch.cuda.is_available():
         print(NO_GPU)
         return
-    head = ("vocabulary", "batch", "rows that decide", "V1", "V1 host", "V2", "V2 host", "one read")
+    adapters = ("V1", "V1 host", "V2", "V2 host")
+    head = ("vocabulary", "batch", "rows that decide", *adapters, "V2's copy", "one read")
     title = torch.cuda.get_device_name()
     for line in markdown_table(title, head, rows(arguments.batches, arguments.vocabularies)):
         print(line, flush=True)

@@ -101,3 +101,13 @@ def logits_of(device: torch.device, batch: int, vocabulary: int) -> torch.Tensor
 def read(logits: torch.Tensor) -> torch.Tensor:
     """One read of the logits: what a decision cannot do without. Returns [rows]."""
     return logits.amax(dim=1)
+
+
+def copied(logits: torch.Tensor) -> Step:
+    """What V2's sampler does first where any request of a step is processed: a copy in float32.
+
+    logits: [rows, V], of any type. The step is given them; as on a GPU, whose allocator keeps what
+    is freed, the copy's memory is there already.
+    """
+    copy = torch.zeros_like(logits, dtype=torch.float32)
+    return copy.copy_

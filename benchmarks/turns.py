@@ -25,9 +25,17 @@ def options(
     """
     parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
     add_checkpoint(parser)
-    parser.add_argument("--layers", type=int)
-    parser.add_argument("--at-once", type=int, nargs="+", default=AT_ONCE)
-    parser.add_argument("--blocks", type=int, default=blocks)
+    add = parser.add_argument
+    add("--layers", type=int, metavar="N", help="of a deeper copy, served in its place")
+    add(
+        "--at-once",
+        type=int,
+        nargs="+",
+        default=AT_ONCE,
+        metavar="N",
+        help=f"answers (default: {' '.join(map(str, AT_ONCE))})",
+    )
+    add("--blocks", type=int, default=blocks, metavar="N", help="of turns (default: %(default)s)")
     found = parser.parse_args(argv)
     for at_once in found.at_once:
         if at_once < 1 or (most is not None and at_once > most):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.checkpoint import DEFAULT, add_checkpoint
 from benchmarks.serving.arms import ARMS, IN_SHARED, MANY, NAMES
 from benchmarks.serving.cells import Load
 
@@ -28,7 +29,7 @@ class Options:
     repetitions: int = 5
     servers: int = 3
     """Of arm f."""
-    checkpoint: Path = Path("checkpoints/demo")
+    checkpoint: Path = Path(DEFAULT)
     layers: int | None = None
     """Of a copy of the checkpoint that writes the same and is served in its place."""
     output: Path = Path("build/bench")
@@ -118,13 +119,7 @@ def options(argv: Sequence[str] | None = None) -> Options:
         metavar="N",
         help=f"of arm {MANY} (default: %(default)s)",
     )
-    add(
-        "--checkpoint",
-        type=Path,
-        default=default.checkpoint,
-        metavar="DIR",
-        help="default: %(default)s",
-    )
+    add_checkpoint(parser)
     add(
         "--layers",
         type=_positive,

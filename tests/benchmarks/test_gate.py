@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import gate, gate_cuda
-from benchmarks.gate_steps import ADAPTERS, CONTROL, logits_of
+from benchmarks.gate_steps import ADAPTERS, CONTROL, copied, logits_of
 
 CPU = torch.device("cpu")
 VOCABULARY = 64
@@ -40,6 +40,16 @@ def test_tables_have_a_row_for_each_size() -> None:
     rows = list(gate.by_size([1, 2], [32, 64], 1.0, repeats=1))
     assert [row[:2] for row in rows] == [("1", "32"), ("1", "64"), ("2", "32"), ("2", "64")]
     assert all(float(cell) > 0 for row in rows for cell in row)
+
+
+def test_v2_s_copy_is_of_bfloat16() -> None:
+    rows = list(gate.slow_path([2], [32, 64], repeats=1))
+    assert [row[:2] for row in rows] == [("2", "32"), ("2", "64")]
+    logits = logits_of(CPU, 2, VOCABULARY).bfloat16()
+    copy = copied(logits)(logits)
+    assert isinstance(copy, torch.Tensor)
+    assert copy.dtype == torch.float32
+    assert torch.equal(copy, logits.float())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

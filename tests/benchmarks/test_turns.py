@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.turns import later, options, times_first
-from steering.manifest import Category, Manifest
 
 FOUND = np.outer([1.0, 1.0, 1.5], [2.0, 4.0, 6.0])
 """Three kinds of work in three blocks that take longer and longer."""
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    categories = (Category(name="safety", token="<|refuse|>"),)
-    Manifest(respond_token=None, categories=categories).save(tmp_path)
-    return tmp_path
 
 
 def test_kinds_are_compared_within_a_block() -> None:
@@ -43,17 +35,17 @@ def test_numbers_that_cannot_be(
     argv: list[str],
     most: int | None,
     message: str,
-    checkpoint: Path,
+    of_checkpoint: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        options("", 200, most=most, argv=["--checkpoint", str(checkpoint), *argv])
+        options("", 200, most=most, argv=[*of_checkpoint, *argv])
     assert message in capsys.readouterr().err
 
 
-def test_without_a_limit_any_number_at_once_may_be(checkpoint: Path) -> None:
-    found = options("", 200, argv=["--checkpoint", str(checkpoint), "--at-once", "129"])
-    assert (found.at_once, found.checkpoint) == ([129], checkpoint)
+def test_without_a_limit_any_number_at_once_may_be(of_checkpoint: list[str]) -> None:
+    found = options("", 200, argv=[*of_checkpoint, "--at-once", "129"])
+    assert (found.at_once, found.checkpoint) == ([129], Path(of_checkpoint[1]))
 
 
 def test_a_folder_without_a_manifest_is_no_checkpoint(

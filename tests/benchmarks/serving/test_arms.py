@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from benchmarks.serving.arms import ARMS, PAIRS, order, settings
@@ -55,12 +57,13 @@ class TestLoad:
 
 
 class TestOptions:
-    def test_the_defaults_are_written_once(self) -> None:
-        assert options([]).load == Load()
+    def test_the_defaults_are_written_once(self, of_checkpoint: list[str]) -> None:
+        assert options(of_checkpoint).load == Load()
 
-    def test_a_small_run(self) -> None:
+    def test_a_small_run(self, of_checkpoint: list[str]) -> None:
         chosen = options(
             [
+                *of_checkpoint,
                 "--arms",
                 "b",
                 "a",
@@ -81,14 +84,23 @@ class TestOptions:
         assert chosen.fixed() == load | own
 
     @pytest.mark.parametrize("other", [["--together"], ["--shared"], ["--layers", "16"]])
-    def test_figures_of_other_servers_are_not_mixed(self, other: list[str]) -> None:
-        assert options(other).fixed() != options([]).fixed()
+    def test_figures_of_other_servers_are_not_mixed(
+        self, other: list[str], of_checkpoint: list[str]
+    ) -> None:
+        assert options([*of_checkpoint, *other]).fixed() != options(of_checkpoint).fixed()
 
     @pytest.mark.parametrize("number", ["0", "-1", "x"])
     def test_numbers_are_at_least_1(self, number: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             options(["--requests", number])
         assert "at least 1" in capsys.readouterr().err
+
+    def test_a_folder_without_a_manifest_is_no_checkpoint(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit):
+            options(["--checkpoint", str(tmp_path)])
+        assert f"{tmp_path / 'refusal.json'} cannot be read" in capsys.readouterr().err
 
 
 def test_the_guard_is_asked_about_the_last_prompt() -> None:

@@ -71,10 +71,13 @@ def test_the_gate_is_taken_out_and_put_in(batch: Any) -> None:
         assert batch.logitsprocs_need_output_token_ids is gated
 
 
-def test_one_server_is_some_of_the_arms(capsys: pytest.CaptureFixture[str]) -> None:
-    assert options([]).arms == NAMES
-    assert options(["--shared"]).arms == IN_SHARED
-    assert options(["--shared", "--arms", "b", "a"]).under_load == ["a", "b"]
+def test_one_server_is_some_of_the_arms(
+    of_checkpoint: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = [*of_checkpoint, "--shared"]
+    assert options(of_checkpoint).arms == NAMES
+    assert options(shared).arms == IN_SHARED
+    assert options([*shared, "--arms", "b", "a"]).under_load == ["a", "b"]
     with pytest.raises(SystemExit):
-        options(["--shared", "--arms", "a", "e"])
+        options([*shared, "--arms", "a", "e"])
     assert "--shared is for the arms a, a2, b, c" in capsys.readouterr().err
