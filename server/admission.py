@@ -20,6 +20,8 @@ from steering.policy import Policy
 from steering.settings import SettingsError
 
 MAX_TEMPERATURE = 2.0
+MAX_INTEGER = 2**63 - 1
+"""What the engine can be sent."""
 REPETITION_PENALTIES = (0.01, 100.0)
 """vLLM (0.32) takes any above 0. In float32 the smallest are 0: what the gate has masked, -inf,
 would become NaN, and any token be sampled."""
@@ -120,6 +122,10 @@ class Admission:
             value = vars(request)[field]
             if value is not None and value < 1:
                 _refuse(field, f"must be at least 1, not {value}")
+        for field in ("top_k", "stream_interval"):
+            value = vars(request)[field]
+            if value is not None and value > MAX_INTEGER:
+                _refuse(field, f"must be at most {MAX_INTEGER}, not {value}")
         if not 0 <= (request.temperature or 0) <= MAX_TEMPERATURE:
             _refuse("temperature", f"must be between 0 and 2, not {request.temperature}")
         penalty = request.repetition_penalty

@@ -30,7 +30,6 @@ PASSED: Mapping[str, str] = {
     "stream": "the same decision, told by delta.refusal",
     "stream_options": "usage does not count the control token",
     "top_p": "applied behind the gate",
-    "top_k": "applied behind the gate",
     "min_p": "applied behind the gate",
     "response_format": "the grammar starts behind the respond token",
     "structured_outputs": "the grammar starts behind the respond token",
@@ -58,7 +57,6 @@ PASSED: Mapping[str, str] = {
     "return_mm_kwargs": "ignored by this route",
     "cache_salt": "separates the prefix cache",
     "repetition_detection": "ends the answer early",
-    "stream_interval": "size of the streamed pieces",
     "truncate_prompt_tokens": "the prompt's end is checked after it is cut",
     "truncation_side": "the prompt's end is checked after it is cut",
     "refusal_rates": "ours",
@@ -78,6 +76,8 @@ BOUNDED: Mapping[str, str] = {
     "top_logprobs": "up to --max-logprobs; control tokens are taken out",
     "logit_bias": "not on control tokens; without effect on the decision",
     "bad_words": "not on control tokens; without effect on the decision",
+    "top_k": "at most 2^63 - 1, what the engine can be sent; applied behind the gate",
+    "stream_interval": "at most 2^63 - 1, what the engine can be sent; size of the streamed pieces",
     "repetition_penalty": "between 0.01 and 100: as 0, which the smallest are in float32, it would"
     " make NaN of what the gate has masked; 1 on Model Runner V2, which applies it to the prompt"
     " before the gate",

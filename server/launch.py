@@ -39,6 +39,7 @@ OTHER_GROUPS = (
 PROCESSOR_GROUP = "vllm.logits_processors"
 GATE_V1 = "steering.v1:RefusalGate"
 GATE_V2 = "steering.v2:RefusalGate"
+CPU_WORKER = "server.cpu_worker.Worker"
 
 GUARDS = (bodies.GUARD, drain.GUARD, keys.GUARD)
 OUTER_GUARDS = (cors.GUARD, routes.GUARD)
@@ -68,6 +69,7 @@ def serve(arguments: Sequence[str]) -> None:
         hangup.release()
     gate = gate_for(args)
     put_gate_in(args, checkpoint, default, gate)
+    put_cpu_worker_in(args, gate)
     name_plugin()
     configure_logging_from_args(args)
     compile_nothing_in_vain(eager=args.enforce_eager)
@@ -196,6 +198,15 @@ def put_gate_in(
             args.dtype,
             calibration.dtype,
         )
+
+
+def put_cpu_worker_in(args: argparse.Namespace, gate: str) -> None:
+    """On a CPU, a prompt with a seed that is read in pieces would end vLLM's own worker (0.32).
+
+    An operator's own worker stays. Model Runner V2 has no such generators.
+    """
+    if current_platform.is_cpu() and gate == GATE_V1 and args.worker_cls == "auto":
+        args.worker_cls = CPU_WORKER
 
 
 def _check_gate_fits(args: argparse.Namespace, gate: str) -> None:

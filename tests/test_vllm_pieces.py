@@ -47,6 +47,7 @@ HOOKS: dict[str, dict[str, list[str] | None]] = {
         "update_state": ["self", "batch_update"],
         "validate_params": ["sampling_params"],
     },
+    "vllm.v1.worker.cpu_worker.CPUWorker": {"sample_tokens": ["self", "grammar_output"]},
     "vllm.v1.worker.gpu.sample.logits_processor.LogitsProcessor": {
         "add_request": None,
         "apply": None,
@@ -75,6 +76,7 @@ FLAGS = (
     "tool_strict_level",
     "enable_auto_tool_choice",
     "uds",
+    "worker_cls",
 )
 """Arguments of `vllm serve` that are read or set."""
 

@@ -146,6 +146,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "return_mm_kwargs": {"return_mm_kwargs": False},
     "repetition_detection": {"repetition_detection": {"max_pattern_size": 1}},
     "stream_interval": {"stream_interval": 1000},
+    "stream_interval beyond": {"stream_interval": 2**64},
+    "top_k beyond": {"top_k": 2**64},
     "scope": {"refusal_scope": "every_token"},
     "template": {"refusal_text": "template", "include_stop_str_in_output": True},
     "template in tools": {"refusal_text": "template", "tools": [WEATHER], "tool_choice": "auto"},

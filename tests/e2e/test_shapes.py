@@ -106,6 +106,14 @@ class TestWords:
             assert done["usage"]["prompt_tokens"] > 500
             assert done["choices"][0]["refusal_details"]["refused"] == (settings is REFUSE)
 
+    def test_a_seed_draws_alike_however_the_prompt_is_read(self, http: httpx.Client) -> None:
+        # Behind its end the model says anything: all that follows is drawn.
+        fields = {"seed": 7, "temperature": 1, "ignore_eos": True, "max_tokens": 24} | ANSWER
+        fields |= {"messages": [{"role": "user", "content": "seeded " * 60}]}
+        in_chunks, from_the_cache = (ask(http, **fields)["choices"] for _ in range(2))
+        assert in_chunks == from_the_cache
+        assert ask(http, **(fields | {"seed": 8}))["choices"] != in_chunks
+
     def test_a_prefix_in_the_cache_changes_nothing(self, http: httpx.Client) -> None:
         long = [{"role": "user", "content": "again " * 60}]
         first, second = (ask(http, messages=long, **REFUSE)["choices"] for _ in range(2))

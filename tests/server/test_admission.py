@@ -95,6 +95,13 @@ class TestBounds:
             assert error.parameter == "repetition_penalty"
             assert f"between 0.01 and 100, not {penalty}" in str(error)
 
+    @pytest.mark.parametrize("field", ["top_k", "stream_interval"])
+    def test_of_integers(self, admission: Admission, field: str) -> None:
+        admission.admit(request(**{field: 2**63 - 1}), POLICY)
+        error = refused(admission, **{field: 2**63})
+        assert error.parameter == field
+        assert f"at most {2**63 - 1}, not {2**63}" in str(error)
+
     def test_of_temperature(self, admission: Admission) -> None:
         admission.admit(request(temperature=2), POLICY)
         assert refused(admission, temperature=2.1).parameter == "temperature"

@@ -14,6 +14,7 @@ from server.announce import banner
 from server.checkpoint import Checkpoint
 from server.flags import SPARING, Sample
 from server.launch import (
+    CPU_WORKER,
     GATE_V1,
     GATE_V2,
     GUARDS,
@@ -25,6 +26,7 @@ from server.launch import (
     load_checkpoint,
     name_plugin,
     parse,
+    put_cpu_worker_in,
     put_gate_in,
 )
 from steering.policy import Policy
@@ -338,3 +340,20 @@ class TestCompiling:
         monkeypatch.delenv("TORCHDYNAMO_DISABLE")
         compile_nothing_in_vain(eager=eager)
         assert os.environ.get("TORCHDYNAMO_DISABLE") == expected
+
+
+class TestCpuWorker:
+    @pytest.mark.parametrize(
+        ("given", "gate", "expected"),
+        [
+            ("auto", GATE_V1, CPU_WORKER),
+            ("auto", GATE_V2, "auto"),
+            ("an.operators.Worker", GATE_V1, "an.operators.Worker"),
+        ],
+    )
+    def test_is_ours_on_v1_unless_the_operator_has_one(
+        self, given: str, gate: str, expected: str
+    ) -> None:
+        args = arguments(worker_cls=given)
+        put_cpu_worker_in(args, gate)
+        assert args.worker_cls == expected
