@@ -28,19 +28,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from steering.calibration import (
-    COMPLY_INDEX,
-    CalibrationError,
-    CalibrationScores,
-    wanted_of,
-)
+from steering.calibration import CalibrationError, CalibrationScores, wanted_of
 from steering.nearest import nearest
-from steering.problem import Floats, NotQuickError, Problem, Prompts
+from steering.problem import NotQuickError, Problem, Prompts, Thresholds
 
 SWEEPS = 50
 """Turns of all categories after which the iteration is given up; a handful is usual."""
 QUICK_SWEEPS = 5
-QUICK_SCORES = 50_000
+QUICK_SCORES = 300_000
 """Beyond so many turns, or with more scores in the calibration, an answer takes long."""
 
 
@@ -108,18 +103,12 @@ class Joint:
 class JointSolver:
     """Solves for one checkpoint's calibration scores; made once, asked often.
 
-    Immutable after construction, so threads may share it.
+    Threads may share it: nothing of it changes but a cache.
     """
 
     def __init__(self, calibration: CalibrationScores) -> None:
         self._calibration = calibration
-        self._groups = [
-            Prompts.sorted_by(calibration.scores[calibration.labels == category], category)
-            for category in range(len(calibration.categories))
-        ]
-        comply = calibration.scores[calibration.labels == COMPLY_INDEX]
-        self._comply = Prompts.sorted_by(comply, 0)
-        self._prompts = tuple(group.count for group in self._groups)
+        self._all = Prompts(calibration.scores, calibration.labels)
 
     @property
     def calibration(self) -> CalibrationScores:
@@ -129,7 +118,7 @@ class JointSolver:
     @property
     def prompts(self) -> tuple[int, ...]:
         """[C] calibration prompts of each category."""
-        return self._prompts
+        return self._all.totals
 
     def solve(self, asked: Asked, *, quick: bool = False) -> Joint:
         """The thresholds for `asked`; see the module's description for which are chosen.
@@ -141,43 +130,47 @@ class JointSolver:
         """
         if quick and self._calibration.scores.size > QUICK_SCORES:
             raise NotQuickError
-        lowest = _bound(asked.lowest, -math.inf, len(self._groups))
-        highest = _bound(asked.highest, math.inf, len(self._groups))
+        lowest = _bounds(asked.lowest, -math.inf, len(self.prompts))
+        highest = _bounds(asked.highest, math.inf, len(self.prompts))
         wanted = [
-            None if rate is None else wanted_of(rate, group.count)
-            for rate, group in zip(asked.rates, self._groups, strict=True)
+            None if rate is None else wanted_of(rate, total)
+            for rate, total in zip(asked.rates, self.prompts, strict=True)
         ]
-        start = np.array(asked.thresholds, dtype=np.float32)
+        start = _float32(asked.thresholds)
         free = []
         for category, rate in enumerate(asked.rates):
             if rate is not None:
                 start[category] = self._pinned(category, rate)
                 if 0 < rate < 1 and wanted[category]:
                     free.append(category)
-        fixed = np.clip(start, lowest, highest)
-        problem = Problem(self._groups, wanted, free, fixed, lowest, highest)
+        bounded = zip(start, lowest, highest, strict=True)
+        fixed = [min(max(threshold, low), high) for threshold, low, high in bounded]
+        problem = Problem(self._all, wanted, free, fixed, lowest, highest)
         return self._joint(asked, wanted, *_solved(problem, quick=quick))
 
     def _pinned(self, category: int, rate: float) -> float:
         """Where the threshold stands unless others move it: off, or at the smallest score."""
-        own = self._groups[category].own
-        if rate > 0 and not len(own):
+        own = self._all.own[category]
+        if rate > 0 and not own:
             raise CalibrationError(
                 f"category {self._calibration.categories[category]!r} has no calibration prompts:"
                 " set a threshold for it instead of a rate"
             )
-        return float(own[-1]) if rate == 1 else math.inf
+        return own[-1] if rate == 1 else math.inf
 
     def _joint(
-        self, asked: Asked, wanted: list[int | None], thresholds: Floats, refused: list[int]
+        self, asked: Asked, wanted: list[int | None], thresholds: Thresholds, refused: list[int]
     ) -> Joint:
         return Joint(
-            thresholds=tuple(map(float, thresholds)),
+            thresholds=tuple(thresholds),
             rates=tuple(asked.rates),
             wanted=tuple(wanted),
             refused=tuple(refused),
             prompts=self.prompts,
-            comply=(self._comply.refused(thresholds), self._comply.count),
+            comply=(
+                self._all.harmless(self._all.refused(thresholds)),
+                self._all.total_harmless,
+            ),
         )
 
 
@@ -187,8 +180,8 @@ def solver_of(calibration: CalibrationScores) -> JointSolver:
     return JointSolver(calibration)
 
 
-def _solved(problem: Problem, *, quick: bool) -> tuple[Floats, list[int]]:
-    """[C] thresholds, and [C] prompts that they refuse.
+def _solved(problem: Problem, *, quick: bool) -> tuple[Thresholds, list[int]]:
+    """Thresholds, and [C] prompts that they refuse.
 
     By iteration; by the search where that ends with an excess, or not at all. Raises NotQuickError,
     if `quick`, instead of going on with either for long.
@@ -200,14 +193,14 @@ def _solved(problem: Problem, *, quick: bool) -> tuple[Floats, list[int]]:
         before = thresholds.copy()
         for category in order:
             thresholds[category] = problem.answer(category, thresholds)
-        if np.array_equal(before, thresholds):
+        if before == thresholds:
             break
     else:
         if quick:
             raise NotQuickError
     # Where the last turn still moved some: each was low enough for its own category when it was
     # set, and is so with the others lower.
-    thresholds = np.minimum(before, thresholds)
+    thresholds = [min(pair) for pair in zip(before, thresholds, strict=True)]
     refused = problem.refused(thresholds)
     if problem.excess(refused) == 0 or not problem.enough(refused):
         return thresholds, refused
@@ -215,5 +208,10 @@ def _solved(problem: Problem, *, quick: bool) -> tuple[Floats, list[int]]:
     return thresholds, problem.refused(thresholds)
 
 
-def _bound(values: Sequence[float] | None, default: float, count: int) -> Floats:
-    return np.array([default] * count if values is None else values, dtype=np.float32)
+def _bounds(values: Sequence[float] | None, default: float, count: int) -> Thresholds:
+    return [default] * count if values is None else _float32(values)
+
+
+def _float32(values: Sequence[float]) -> Thresholds:
+    rounded: Thresholds = np.array(values, dtype=np.float32).tolist()
+    return rounded

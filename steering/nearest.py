@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from steering.problem import Floats, NotQuickError, Problem
+from steering.problem import NotQuickError, Problem, Thresholds
 
 BOXES = 200
 """Boxes that one search looks at, at most."""
@@ -25,16 +25,16 @@ SHRINKS = 10
 SLIGHT = 1e-9
 """Sums of shares closer than this are equal."""
 
-Box = tuple[Floats, Floats]
+Box = tuple[Thresholds, Thresholds]
 
 
-def nearest(problem: Problem, start: Floats, *, quick: bool = False) -> Floats:
-    """[C] thresholds that refuse enough with the smallest excess; `start` if nothing beats it.
+def nearest(problem: Problem, start: Thresholds, *, quick: bool = False) -> Thresholds:
+    """Thresholds that refuse enough with the smallest excess; `start` if nothing beats it.
 
     start: thresholds that refuse enough. Raises NotQuickError, if `quick`, where the search goes on
     behind its first box, with which many a one ends.
     """
-    scores = sum(group.scores.size for group in problem.groups)
+    scores = sum(problem.prompts.totals) * len(problem.wanted)
     if quick and scores > FEW_SCORES:
         raise NotQuickError
     search = _Search(problem, start)
@@ -47,14 +47,14 @@ def nearest(problem: Problem, start: Floats, *, quick: bool = False) -> Floats:
 class _Search:
     """The best thresholds found so far, and the boxes that are left."""
 
-    def __init__(self, problem: Problem, start: Floats) -> None:
+    def __init__(self, problem: Problem, start: Thresholds) -> None:
         self._problem = problem
         self.best, self._excess = start, problem.excess(problem.refused(start))
         order = problem.order(problem.alone())
         self._grids = {category: problem.candidates(category) for category in order}
         low, high = problem.fixed.copy(), problem.fixed.copy()
         for category, grid in self._grids.items():
-            low[category], high[category] = grid[0], grid[-1]
+            low[category], high[category] = float(grid[0]), float(grid[-1])
         self._boxes = [(low, high)]
 
     @property
@@ -71,14 +71,14 @@ class _Search:
             if box is not None and not self._solved_by(*box):
                 self._boxes.extend(self._halves(*box))
 
-    def _shrunk(self, low: Floats, high: Floats) -> Box | None:
+    def _shrunk(self, low: Thresholds, high: Thresholds) -> Box | None:
         """The part of a box that may hold something better; None if there is none."""
         low, high = low.copy(), high.copy()
         for _ in range(SHRINKS):
             before = low.copy(), high.copy()
             for category in self._grids:
                 high[category] = min(high[category], self._problem.answer(category, low))
-            if (low > high).any():
+            if _is_empty(low, high):
                 return None
             sure = self._problem.excesses(self._problem.refused(high))
             room = self._excess - SLIGHT - sum(sure.values())
@@ -86,26 +86,27 @@ class _Search:
                 return None
             for category in self._grids:
                 low[category] = max(low[category], self._floor(category, high, room, sure))
-            if (low > high).any() or not self._problem.enough(self._problem.refused(low)):
+            if _is_empty(low, high) or not self._problem.enough(self._problem.refused(low)):
                 return None
-            if np.array_equal(before[0], low) and np.array_equal(before[1], high):
+            if before == (low, high):
                 break
         return low, high
 
-    def _floor(self, category: int, high: Floats, room: float, sure: dict[int, float]) -> float:
+    def _floor(self, category: int, high: Thresholds, room: float, sure: dict[int, float]) -> float:
         """The lowest threshold of the category whose own excess leaves the box worth a look."""
-        group = self._problem.groups[category]
+        prompts, total = self._problem.prompts, self._problem.prompts.totals[category]
         wanted = self._problem.wanted[category] or 0
-        allowed = math.floor(wanted + (room + sure[category]) * group.count + SLIGHT)
-        left = group.left_over(high)
-        more = allowed - (group.count - len(left))
-        if more >= len(left):
+        allowed = math.floor(wanted + (room + sure[category]) * total + SLIGHT)
+        if allowed >= total:
             return -math.inf
+        refused = prompts.part(category, prompts.refused(high, but=category))
+        rank = 1 + max(allowed - refused.bit_count(), 0)
         grid = self._grids[category]
-        above = int(np.searchsorted(grid, left[max(more, 0)], side="right"))
+        own = prompts.own_score(category, rank, refused)
+        above = int(np.searchsorted(grid, own, side="right"))
         return float(grid[above]) if above < len(grid) else math.inf
 
-    def _solved_by(self, low: Floats, high: Floats) -> bool:
+    def _solved_by(self, low: Thresholds, high: Thresholds) -> bool:
         """Notes the corners if they are better; whether the box holds nothing better than them."""
         for corner in (high, low):
             refused = self._problem.refused(corner)
@@ -117,7 +118,7 @@ class _Search:
                     return True
         return False
 
-    def _halves(self, low: Floats, high: Floats) -> Iterator[Box]:
+    def _halves(self, low: Thresholds, high: Thresholds) -> Iterator[Box]:
         """Two boxes, the one of higher thresholds last."""
         widths = {}
         for category, grid in self._grids.items():
@@ -129,7 +130,11 @@ class _Search:
             return
         middle = first + width // 2
         lower_high, upper_low = high.copy(), low.copy()
-        lower_high[category] = self._grids[category][middle]
-        upper_low[category] = self._grids[category][middle + 1]
+        lower_high[category] = float(self._grids[category][middle])
+        upper_low[category] = float(self._grids[category][middle + 1])
         yield low, lower_high
         yield upper_low, high
+
+
+def _is_empty(low: Thresholds, high: Thresholds) -> bool:
+    return any(least > most for least, most in zip(low, high, strict=True))

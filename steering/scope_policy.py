@@ -51,6 +51,11 @@ class ScopePolicy:
         self.categories = tuple(categories)
         self.solver = None if scores is None else solver_of(scores)
         """None where the scope is not calibrated: then there are thresholds, but no rates."""
+        prompts = [0] * len(categories) if self.solver is None else self.solver.prompts
+        self._calibrated = frozenset(
+            name for name, count in zip(self.categories, prompts, strict=True) if count
+        )
+        """Categories that have calibration prompts, and so may have rates."""
         self._ranges = ranges
         self._limits = {name: self._limits_of(name) for name in self.categories}
 
@@ -112,14 +117,14 @@ class ScopePolicy:
             named = tuple(
                 name
                 for name in self.categories
-                if name not in taken and self._prompts(name) and self._range(name).ceiling > 0
+                if name not in taken and name in self._calibrated and self._range(name).ceiling > 0
             )
         self._check_names(BUDGET, named)
         self._check_twice(BUDGET, [name for name in named if name in taken])
         if not named:
             raise SettingsError(BUDGET, "there is no category left to spend it on")
         for name in named:
-            if not self._prompts(name):
+            if name not in self._calibrated:
                 raise SettingsError(BUDGET, f"{name!r} was not calibrated")
         return sorted({self.categories.index(name) for name in named})
 
@@ -199,26 +204,22 @@ class ScopePolicy:
     def _range(self, name: str) -> Range:
         return self._ranges.get(name, Range())
 
-    def _prompts(self, name: str) -> int:
-        """Calibration prompts of the category."""
-        return 0 if self.solver is None else self.solver.prompts[self.categories.index(name)]
-
     def _alone(self, name: str, rate: float) -> float:
         """The threshold, in log-odds, where the category by itself has this rate."""
         if rate == 0:
             return math.inf
-        calibration = self._check_calibrated(name)
-        return calibration.threshold(self.categories.index(name), rate)
+        solver = self._check_calibrated(name)
+        return solver.calibration.threshold(self.categories.index(name), rate)
 
-    def _check_calibrated(self, name: str) -> CalibrationScores:
-        """The scores that a rate other than 0 of the category is taken from."""
+    def _check_calibrated(self, name: str) -> JointSolver:
+        """What a rate other than 0 of the category is solved by."""
         if self.solver is None:
             raise self._uncalibrated(RATES)
-        if not self._prompts(name):
+        if name not in self._calibrated:
             raise SettingsError(
                 RATES, f"{name!r} was not calibrated; send a threshold for it in {THRESHOLDS}"
             )
-        return self.solver.calibration
+        return self.solver
 
     def _check_rate(self, name: str, rate: float) -> None:
         allowed = self._range(name)

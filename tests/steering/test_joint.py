@@ -296,14 +296,11 @@ class TestSearch:
     def test_finds_the_nearest_from_a_poor_start(
         self, scores: CalibrationScores, data: st.DataObject
     ) -> None:
-        groups = [
-            Prompts.sorted_by(scores.scores[scores.labels == category], category)
-            for category in range(len(scores.categories))
-        ]
-        wanted = [data.draw(st.integers(1, group.count)) for group in groups]
-        bound = np.full(len(groups), OFF, dtype=np.float32)
-        problem = Problem(groups, wanted, range(len(groups)), bound, -bound, bound)
-        refused = problem.refused(nearest(problem, -bound))
+        prompts = Prompts(scores.scores, scores.labels)
+        wanted = [data.draw(st.integers(1, total)) for total in prompts.totals]
+        highest, lowest = [OFF] * len(wanted), [-OFF] * len(wanted)
+        problem = Problem(prompts, wanted, range(len(wanted)), highest, lowest, highest)
+        refused = problem.refused(nearest(problem, lowest))
         assert problem.enough(refused)
         assert problem.excess(refused) == pytest.approx(least_excess(scores, wanted))
 
