@@ -1,8 +1,8 @@
 """Solving settings: at once where that is quick, beside the event loop where it is not.
 
-New rates take a fifth of a millisecond in most cases. Another thread would get to them late: Python
-hands over to it when the event loop waits, or after 5 ms. Some take a tenth of a second, and
-budgets more.
+New rates take a tenth of a millisecond in most cases. Another thread would get to them late: Python
+hands over to it when the event loop waits, or after 5 ms. Some take some hundredths of a
+second, and budgets a few milliseconds.
 """
 
 import asyncio
