@@ -1,6 +1,7 @@
 """For every test: a browser, what tests measured, shown at the end, and which worker runs what."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ _SENT = "demur_measured"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Beside another worker; before torch is imported, and for all processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script's background job does not hear of Ctrl-C, nor would what tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -211,16 +211,19 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path) -> None:
     output = tmp_path / "out"
     conftest = Path(__file__).with_name("conftest.py")
     command = [sys.executable, "-c", CHILD, str(conftest), "run", "tiny", "--output", str(output)]
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--set", "sft.epochs=1000"], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "out.part").glob("saves/checkpoint-*/complete")):
-        assert child.poll() is None, child.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
+    ) as child:
+        try:
+            deadline = time.monotonic() + 120
+            while not list((tmp_path / "out.part").glob("saves/checkpoint-*/complete")):
+                assert child.poll() is None, child.communicate()[1]
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130, said
     assert said.endswith("\nInterrupted. Run the same command again to go on.\n")
     assert "Traceback" not in said
