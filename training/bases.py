@@ -4,6 +4,7 @@ A base model's tokenizer often has no chat template, and ends sequences rather t
 is read here has a template, ends an answer with its end-of-sequence token and knows a padding.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,38 +17,37 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.quantization_config import GgufConfig
 
+from training.base_source import BaseError, BaseSource, locate
 from training.config import OWN, BaseConfig
-from training.errors import TrainingError
 from training.family_templates import TEMPLATES
 from training.records import Message
 from training.rendering import EncodingError, end_of_turn, render
 
 
-class BaseError(TrainingError):
-    """A base model cannot be read, or cannot be used as it is."""
-
-
 def load_base(config: BaseConfig) -> PreTrainedModel:
     """The base model's weights, on the CPU. Raises BaseError."""
-    source = _source(config)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            config.base, dtype=getattr(torch, config.dtype), **source
-        )
-    except (OSError, SafetensorError, ValueError) as error:
-        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    source = locate(config.base, config.revision)
+    dtype = "auto" if config.dtype == "auto" else getattr(torch, config.dtype)
+    model = _read(
+        config,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            source.name, dtype=dtype, **source.options, **_unpacking(source)
+        ),
+    )
+    # Unpacked weights are ordinary ones: a checkpoint must not say that they are quantized.
+    if source.is_gguf and hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     return cast(PreTrainedModel, model)
 
 
 def outline(config: BaseConfig) -> PreTrainedModel:
     """The base model without weights, on the meta device: only its sizes. Raises BaseError."""
-    try:
-        architecture = AutoConfig.from_pretrained(config.base, **_source(config))
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(architecture)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    source = locate(config.base, config.revision)
+    architecture = _read(config, lambda: AutoConfig.from_pretrained(source.name, **source.options))
+    with torch.device("meta"):
+        model = _read(config, lambda: AutoModelForCausalLM.from_config(architecture))  # type: ignore[no-untyped-call]
     return cast(PreTrainedModel, model)
 
 
@@ -57,12 +57,11 @@ def load_tokenizer(config: BaseConfig) -> PreTrainedTokenizerBase:
     Raises BaseError, also when a conversation does not come out of the template as a prompt, an
     answer and the end of the turn.
     """
-    try:
-        tokenizer = cast(
-            PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(config.base, **_source(config))
-        )
-    except (OSError, ValueError) as error:
-        raise BaseError(f"model.base {config.base!r}: {error}") from error
+    source = locate(config.base, config.revision)
+    tokenizer = cast(
+        PreTrainedTokenizerBase,
+        _read(config, lambda: AutoTokenizer.from_pretrained(source.name, **source.options)),
+    )
     turn_end = _set_template(tokenizer, config)
     if turn_end:
         _check_turn_end(tokenizer, turn_end)
@@ -81,10 +80,16 @@ def load_tokenizer(config: BaseConfig) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _source(config: BaseConfig) -> dict[str, Any]:
-    return (
-        {"local_files_only": True} if Path(config.base).is_dir() else {"revision": config.revision}
-    )
+def _read(config: BaseConfig, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BaseError(f"model.base {config.base!r}: {error}") from error
+
+
+def _unpacking(source: BaseSource) -> dict[str, Any]:
+    # transformers (5.19) keeps a GGUF file's blocks quantized unless it is told otherwise.
+    return {"quantization_config": GgufConfig(dequantize=True)} if source.is_gguf else {}
 
 
 def _set_template(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> str:

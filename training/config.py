@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Dtype = Literal["float32", "bfloat16"]
+BaseDtype = Literal["float32", "bfloat16", "auto"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 LossOn = Literal["answer", "all"]
 
@@ -58,11 +59,12 @@ class BaseConfig(Section):
     """An existing causal language model to start from."""
 
     base: Annotated[str, Field(min_length=1)]
-    """A local folder, or a name on the Hugging Face hub."""
+    """A local folder, a name on the Hugging Face hub, a GGUF file, or `package:MODULE/FILE.gguf`
+    for a GGUF file inside an installed package."""
     revision: str = "main"
-    """Branch, tag or commit on the hub; a local folder has none."""
-    dtype: Dtype = "float32"
-    """Of the weights while they are trained, and in the checkpoint."""
+    """Branch, tag or commit on the hub; files have none."""
+    dtype: BaseDtype = "float32"
+    """Of the weights while they are trained, and in the checkpoint; `auto` is the base's."""
     attention: Attention = "sdpa"
     """The implementation of attention while training."""
     template: str = OWN

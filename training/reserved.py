@@ -16,7 +16,7 @@ from typing import Any, cast
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from steering.manifest import Manifest
-from training.bases import BaseError
+from training.base_source import BaseError
 from training.control_tokens import descriptions, set_rows
 
 _FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")

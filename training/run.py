@@ -15,7 +15,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from training.adapters import adapter_state, attach, merge, quantization
-from training.bases import BaseError
+from training.base_source import BaseError
 from training.config import Recipe, Splits
 from training.examples import build_examples, splits_of
 from training.export import in_dtype, write_checkpoint

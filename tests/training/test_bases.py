@@ -5,7 +5,8 @@ import torch
 
 from steering.manifest import Manifest
 from tests.families import ENDS, FAMILIES, TEMPLATE, base_config, write_base
-from training.bases import BaseError, load_base, load_tokenizer, outline
+from training.base_source import BaseError
+from training.bases import load_base, load_tokenizer, outline
 from training.config import BaseConfig
 from training.family_templates import TEMPLATES
 from training.records import Message

@@ -6,7 +6,8 @@ from transformers import AutoTokenizer
 
 from steering.manifest import Manifest
 from tests.families import RESERVED, base_config, write_base
-from training.bases import BaseError, load_base, load_tokenizer
+from training.base_source import BaseError
+from training.bases import load_base, load_tokenizer
 from training.control_tokens import (
     RESPOND_WORDS,
     add_control_tokens,
