@@ -52,7 +52,7 @@ def render(
         return str(
             tokenizer.apply_chat_template(
                 turns,
-                tools=as_rendered(conversation.tools),
+                tools=as_rendered(conversation.tools) or None,
                 tokenize=False,
                 add_generation_prompt=not answered,
             )

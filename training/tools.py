@@ -16,8 +16,8 @@ _KEYS = ("type", "function")
 _FUNCTION_KEYS = ("name", "description", "parameters")
 
 
-def as_rendered(tools: Sequence[Tool]) -> list[Any] | None:
-    """The tools as vLLM hands them to a chat template; None where there are none.
+def as_rendered(tools: Sequence[Tool]) -> list[Any]:
+    """The tools as vLLM hands them to a chat template.
 
     vLLM writes the keys in this order and null for what a request leaves out. A template that
     writes a tool as JSON shows the difference, and a model's scores follow.
@@ -25,7 +25,7 @@ def as_rendered(tools: Sequence[Tool]) -> list[Any] | None:
     return [
         {"type": "function", "function": {key: tool["function"].get(key) for key in _FUNCTION_KEYS}}
         for tool in tools
-    ] or None
+    ]
 
 
 def faults_of_tool(tool: Tool) -> Iterator[str]:
