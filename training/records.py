@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from steering.shapes import shape_of
 from training.errors import TrainingError
 from training.tools import Tool, faults_of_tool
 
@@ -82,6 +83,11 @@ class Prompt:
     def asking(cls, text: str) -> Self:
         """A prompt of one user turn."""
         return cls((Message("user", text),))
+
+    @property
+    def shape(self) -> int:
+        """What stands around the question, as `steering.shapes` has it."""
+        return shape_of((message.role for message in self.messages), len(self.tools))
 
     def fields(self) -> dict[str, Any]:
         """The fields of a chat-completion request.

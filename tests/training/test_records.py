@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from steering.shapes import features_of
 from training.datasets.load import load_records
 from training.records import (
     Message,
@@ -273,6 +274,13 @@ def test_tools_go_wherever_the_prompt_goes() -> None:
         "tools": [WEATHER],
         "tool_choice": "none",
     }
+
+
+def test_the_shape_of_a_prompt_is_without_its_answer() -> None:
+    assert features_of(ANSWERED.prompt.shape) == ("plain",)
+    assert features_of(replace(ANSWERED, tools=(WEATHER,)).prompt.shape) == ("tools",)
+    pairs = ("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d"), ("assistant", "e")
+    assert features_of(turns(*pairs).prompt.shape) == ("system", "turns")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
