@@ -74,7 +74,7 @@ class Bench:
         bodies: list[dict[str, object]] = [
             {
                 "model": self._model,
-                "messages": [each.as_dict() for each in prompt],
+                **prompt.fields(),
                 "extra_body": {"dry_run": True, **settings},
             }
             for prompt in (record.prompt for record in records)

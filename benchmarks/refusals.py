@@ -116,7 +116,7 @@ class Bench:
 
     def _ask(self, record: Record, words: Words) -> tuple[float, int]:
         body = {
-            "messages": [{"role": each.role, "content": each.content} for each in record.prompt],
+            **record.prompt.fields(),
             "temperature": 0,
             "refusal_thresholds": {record.category: 0.0},
             "refusal_text": words,

@@ -16,6 +16,7 @@ from steering.settings import Settings
 from training.datasets.load import load_records
 from training.export import TEST_PROMPTS
 from training.loading import control_tokens, load
+from training.records import Prompt
 from training.scoring import score_prompts
 
 ROUNDING = 1e-3
@@ -38,11 +39,11 @@ class Oracle:
         self,
         manifest: Manifest,
         policy: Policy,
-        messages: Sequence[list[dict[str, str]]],
+        prompts: Sequence[Prompt],
         scores: npt.NDArray[np.float32],
     ) -> None:
         self.names = manifest.names
-        self.messages = messages
+        self.prompts = prompts
         self._policy = policy
         self._scores = scores
         """[n, C] log-odds at the first position."""
@@ -57,9 +58,9 @@ class Oracle:
         chosen = records[:: max(1, len(records) // prompts)][:prompts]
         model, tokenizer = load(checkpoint)
         control = control_tokens(manifest, tokenizer)
-        scores = score_prompts(model, tokenizer, control, [record.prompt for record in chosen])
-        messages = [[turn.as_dict() for turn in record.prompt] for record in chosen]
-        return cls(manifest, policy, messages, scores)
+        asked = [record.prompt for record in chosen]
+        scores = score_prompts(model, tokenizer, control, asked)
+        return cls(manifest, policy, asked, scores)
 
     def expected(self, prompt: int, settings: Mapping[str, Any]) -> Expected:
         """The decision for a prompt (by its number) under a request's own settings."""

@@ -99,10 +99,10 @@ class Client:
                 {"refusal_thresholds": {one: chance.choice([0.0, 0.2, 0.8, 1.0])}},
             ]
         )
-        prompt = chance.randrange(len(self._oracle.messages))
+        prompt = chance.randrange(len(self._oracle.prompts))
         temperature = chance.choice([0, 0.7, 1.5])
-        body = {
-            "messages": self._oracle.messages[prompt],
+        body: dict[str, Any] = {
+            **self._oracle.prompts[prompt].fields(),
             "max_tokens": chance.choice([1, 4, 16, 48]),
             "temperature": temperature,
             "n": chance.choice([1, 1, 2]) if temperature else 1,

@@ -7,7 +7,7 @@ one into the other.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from steering.gate import decide
 from steering.manifest import Manifest, Scope, scores_file
+from steering.shapes import FEATURES, tally
 
 COMPLY = "comply"
 """Label of prompts that should be answered."""
@@ -39,6 +40,8 @@ class CalibrationScores:
     scores: npt.NDArray[np.float32]
     """[n, C] log-odds of every refuse token: at the first position of the answer, or, for the scope
     of every token, the largest over the answer's positions."""
+    shapes: npt.NDArray[np.uint8] | None = None
+    """[n] shape of every prompt (`steering.shapes`); None in files made before it was kept."""
 
     def __post_init__(self) -> None:
         expected = (len(self.labels), len(self.categories))
@@ -58,6 +61,17 @@ class CalibrationScores:
             raise CalibrationError(
                 f"labels must lie between {COMPLY_INDEX} and {len(self.categories) - 1}"
             )
+        if self.shapes is not None:
+            self._check_shapes(self.shapes)
+
+    def _check_shapes(self, shapes: npt.NDArray[np.uint8]) -> None:
+        known = sum(FEATURES.values())
+        if shapes.dtype != np.uint8 or shapes.shape != self.labels.shape:
+            raise CalibrationError(
+                f"shapes are {shapes.dtype} {shapes.shape}, not uint8 {self.labels.shape}"
+            )
+        if (shapes & ~np.uint8(known)).any():
+            raise CalibrationError(f"shapes are up to {shapes.max()}: the largest is {known}")
 
     def counts(self) -> dict[str, int]:
         """Number of prompts by label, `comply` last."""
@@ -65,6 +79,15 @@ class CalibrationScores:
             name: int((self.labels == index).sum()) for index, name in enumerate(self.categories)
         }
         return counts | {COMPLY: int((self.labels == COMPLY_INDEX).sum())}
+
+    def shape_counts(self) -> dict[str, int] | None:
+        """Number of prompts by feature, `plain` last; None where shapes are not known."""
+        return None if self.shapes is None else tally(self.shapes.tolist())
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> Self:
+        """The prompts in the places that `rows` ([n]) names."""
+        shapes = None if self.shapes is None else self.shapes[rows]
+        return replace(self, labels=self.labels[rows], scores=self.scores[rows], shapes=shapes)
 
     def of_category(self, category: int) -> npt.NDArray[np.float32]:
         """[n_c] scores for category `category` of the prompts that belong to it, descending."""
@@ -109,11 +132,11 @@ class CalibrationScores:
         path = checkpoint / scores_file(scope)
         path.parent.mkdir(exist_ok=True)
         part = path.with_suffix(".part")
+        arrays = {"labels": self.labels, "scores": self.scores}
+        if self.shapes is not None:
+            arrays["shapes"] = self.shapes
         save_file(
-            {
-                "labels": np.ascontiguousarray(self.labels),
-                "scores": np.ascontiguousarray(self.scores),
-            },
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             part,
             metadata={"categories": "\n".join(self.categories)},
         )
@@ -136,10 +159,12 @@ class CalibrationScores:
                         f"its categories are {', '.join(named)}, the manifest's"
                         f" {', '.join(categories)}"
                     )
+                names = file.keys()
                 return cls(
                     categories=categories,
                     labels=file.get_tensor("labels"),
                     scores=file.get_tensor("scores"),
+                    shapes=file.get_tensor("shapes") if "shapes" in names else None,
                 )
         except (OSError, SafetensorError, CalibrationError) as error:
             raise CalibrationError(

@@ -59,6 +59,9 @@ class Calibration(_Frozen):
     """The weights' and activations' type while scoring, for example `float32`."""
     prompts: dict[str, int]
     """Number of calibration prompts by label; harmless prompts under `comply`."""
+    shapes: dict[str, int] | None = None
+    """Number of calibration prompts by feature (`steering.shapes`), those without any under
+    `plain`; None for a calibration made before it was counted."""
     weights: str | None = None
     """`steering.fingerprint` of the weights that were scored; None if it was not taken."""
 

@@ -2,12 +2,16 @@
 
 import ast
 import inspect
+import json
 from collections.abc import Iterator
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+
+from training.records import Message, Prompt
+from training.tools import as_rendered
 
 ROOT = Path(__file__).parents[1]
 
@@ -169,6 +173,21 @@ def test_the_application_has_what_our_middleware_reads() -> None:
     assert "app.state.server = server" in source
     for number in ("SIGINT", "SIGTERM"):
         assert f"loop.add_signal_handler(signal.{number}, signal_handler)" in source
+
+
+def test_tools_reach_the_template_as_training_renders_them() -> None:
+    from vllm.entrypoints.launchers.cli_args import BaseFrontendArgs
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+    tool = {"function": {"parameters": {"b": 1, "a": 2}, "name": "clock"}, "type": "function"}
+    request = ChatCompletionRequest.model_validate(
+        Prompt((Message("user", "Time?"),), (tool,)).fields()
+    )
+    assert request.tools is not None
+    handed = [each.model_dump() for each in request.tools]
+    assert json.dumps(handed) == json.dumps(as_rendered([tool]))
+    # With the tool choice "none" they are rendered all the same.
+    assert not BaseFrontendArgs.exclude_tools_when_tool_choice_none
 
 
 def test_api_servers_have_the_name_that_signals_are_passed_to() -> None:

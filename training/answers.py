@@ -16,7 +16,7 @@ from steering.gate import log_odds
 from steering.tokens import ControlTokens
 from training.arguments import BATCH_SIZE, MAX_TOKENS
 from training.progress import Progress
-from training.records import Message
+from training.records import Prompt
 from training.rendering import prompt_ids
 from training.scoring import batches, check_lengths, left_padded
 
@@ -25,7 +25,7 @@ def score_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     control: ControlTokens,
-    prompts: Sequence[Sequence[Message]],
+    prompts: Sequence[Prompt],
     *,
     max_tokens: int = MAX_TOKENS,
     batch_size: int = BATCH_SIZE,

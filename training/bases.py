@@ -22,7 +22,7 @@ from transformers.utils.quantization_config import GgufConfig
 from training.base_source import BaseError, BaseSource, locate
 from training.config import OWN, BaseConfig
 from training.family_templates import TEMPLATES
-from training.records import Message
+from training.records import Prompt
 from training.rendering import EncodingError, end_of_turn, render
 
 
@@ -115,7 +115,7 @@ def _set_template(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> str
 
 
 def _check_generation_prompt(tokenizer: PreTrainedTokenizerBase, config: BaseConfig) -> None:
-    asked = (Message("user", "Hello"),)
+    asked = Prompt.asking("Hello")
     # As the server tells it: what is rendered more, behind the last message.
     closed, opened = (render(tokenizer, asked, answered=answered) for answered in (True, False))
     if not opened.startswith(closed) or opened == closed:

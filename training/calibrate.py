@@ -142,10 +142,12 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     weights = fingerprint(checkpoint)
     scorer = _scorer(arguments, manifest, manifest.scopes)
     by_scope = {scope: score(scorer, manifest, records, scope) for scope in manifest.scopes}
+    scored = by_scope[manifest.scopes[0]]
     calibration = Calibration(
         engine=scorer.engine,
         dtype=scorer.dtype,
-        prompts=by_scope[manifest.scopes[0]].counts(),
+        prompts=scored.counts(),
+        shapes=scored.shape_counts(),
         weights=weights,
     )
     with storing(checkpoint, "The checkpoint is as it was: run the same command again."):

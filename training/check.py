@@ -158,7 +158,7 @@ def token_lengths(folder: Path) -> Callable[[Record], int]:
         if record.harmful is not None:
             return max(length(replace(record, harmful=None)), length(record.harmfully_answered))
         answered = record.messages[-1].role == "assistant"
-        text = render(tokenizer, record.messages, answered=answered)
+        text = render(tokenizer, record.conversation, answered=answered)
         return len(tokenizer.encode(text, add_special_tokens=False)) + 1
 
     return length

@@ -108,7 +108,7 @@ class Encoder:
         return Parts(
             self._ids(prompt),
             self.control_of(record),
-            answer_of(self.tokenizer, prompt, record.messages),
+            answer_of(self.tokenizer, prompt, record.conversation),
         )
 
     def decisions(self, records: Iterable[Record]) -> list[Example]:

@@ -134,7 +134,7 @@ def hold_out(
         return records, []
     parts: tuple[list[Record], list[Record]] = ([], [])
     for record in records:
-        asked = next(turn.content for turn in reversed(record.prompt) if turn.role == "user")
+        asked = next(turn.content for turn in reversed(record.messages) if turn.role == "user")
         key = folded(_APOSTROPHES.sub("", asked))
         digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
         parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)

@@ -8,7 +8,7 @@ writes a control token.
 from dataclasses import dataclass
 from string import Template
 
-from training.template import CHAT_TEMPLATE, TURN_END
+from training.template import CHAT_TEMPLATE, TURN_END, chatml
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,12 @@ _GEMMA = _without_system(
     opening="'<start_of_turn>model\\n'",
 )
 
+_SMOLLM2_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
 TEMPLATES = {
     "chatml": ChatTemplate(CHAT_TEMPLATE, TURN_END),
     "gemma": ChatTemplate(_GEMMA, "<end_of_turn>"),
     "llama3": ChatTemplate(_LLAMA3, "<|eot_id|>"),
     "mistral": ChatTemplate(_MISTRAL, "</s>"),
+    "smollm2": ChatTemplate(chatml(_SMOLLM2_SYSTEM), TURN_END),
 }

@@ -35,7 +35,7 @@ def read_prompts(sources: Iterable[str], categories: Sequence[str]) -> list[Reco
 def score(
     scorer: Scorer, manifest: Manifest, records: Sequence[Record], scope: Scope
 ) -> "CalibrationScores":
-    """Scores of the records' prompts, with their labels.
+    """Scores of the records' prompts, with their labels and shapes.
 
     Raises what the scorer raises, and ScorerError where it gives what is no number.
     """
@@ -44,12 +44,18 @@ def score(
 
     from steering.calibration import COMPLY_INDEX, CalibrationError, CalibrationScores
 
-    scores = scorer.score([record.prompt for record in records], scope)
+    prompts = [record.prompt for record in records]
+    scores = scorer.score(prompts, scope)
     labels = [
         COMPLY_INDEX if record.category is None else manifest.names.index(record.category)
         for record in records
     ]
     try:
-        return CalibrationScores(manifest.names, np.array(labels, dtype=np.int64), scores)
+        return CalibrationScores(
+            manifest.names,
+            np.array(labels, dtype=np.int64),
+            scores,
+            np.array([prompt.shape for prompt in prompts], dtype=np.uint8),
+        )
     except CalibrationError as error:
         raise ScorerError(f"{scope}, by {scorer.engine} in {scorer.dtype}: {error}") from error

@@ -162,5 +162,5 @@ def _demo_derta_splits(seed: int) -> Splits:
 
     plain = _demo_splits(seed)
     records = [*plain.train, *plain.calibration, *plain.test]
-    triples = build_triples(seed, {key(record.prompt[-1].content) for record in records})
+    triples = build_triples(seed, {key(record.prompt.messages[-1].content) for record in records})
     return replace(plain, train=[*plain.train, *triples.train], test=[*plain.test, *triples.test])

@@ -9,21 +9,25 @@ On disk a record is one line of JSON:
 A category of null means that the prompt should be answered. `contrast_of` marks such a harmless
 prompt as a look-alike of a category's. `harmful` makes a refused record a triple (DeRTa's): the
 prompt, its safe answer, which ends the messages, and an answer that must never be given. `thinking`
-beside an assistant turn's `content` is what the model thought before it.
+beside an assistant turn's `content` is what the model thought before it. `tools` are those that
+the conversation offers, as in OpenAI's requests (see `training.tools`); a call of one is content,
+as the model's chat template spells it. `subcategory` is a dataset's finer label, in its words.
 `training.datasets.load` reads files of them, whole or not at all.
 """
 
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from steering.shapes import shape_of
 from training.errors import TrainingError
+from training.tools import Tool, faults_of_tool
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -69,6 +73,33 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """A conversation with the tools that it offers: what is rendered before an answer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = field(default=(), hash=False)  # dicts have no hash
+
+    @classmethod
+    def asking(cls, text: str) -> Self:
+        """A prompt of one user turn."""
+        return cls((Message("user", text),))
+
+    @property
+    def shape(self) -> int:
+        """What stands around the question, as `steering.shapes` has it."""
+        return shape_of((message.role for message in self.messages), len(self.tools))
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a chat-completion request.
+
+        The tool choice is "none": a server renders the tools all the same (vLLM's default), but
+        needs no tool parser to take the request, as it would for "auto".
+        """
+        fields: dict[str, Any] = {"messages": [message.as_dict() for message in self.messages]}
+        return fields | {"tools": [*self.tools], "tool_choice": "none"} if self.tools else fields
+
+
+@dataclass(frozen=True)
 class Record:
     """A conversation and what the model should make of its last prompt."""
 
@@ -82,19 +113,28 @@ class Record:
     id: str | None = None
     harmful: str | None = None
     """Of a triple: the answer to the same prompt that the model must turn away from."""
+    tools: tuple[Tool, ...] = field(default=(), hash=False)
+    """What the conversation offers."""
+    subcategory: str | None = None
+    """A dataset's finer label, in its words."""
 
     @property
-    def prompt(self) -> tuple[Message, ...]:
-        """The messages without the assistant turn at the end, if there is one."""
+    def prompt(self) -> Prompt:
+        """The conversation without the assistant turn at the end, if there is one."""
         ends_in_answer = bool(self.messages) and self.messages[-1].role == "assistant"
-        return self.messages[:-1] if ends_in_answer else self.messages
+        return Prompt(self.messages[:-1] if ends_in_answer else self.messages, self.tools)
+
+    @property
+    def conversation(self) -> Prompt:
+        """All messages, with the answer at the end, if there is one."""
+        return Prompt(self.messages, self.tools)
 
     @property
     def harmfully_answered(self) -> "Record":
         """Of a triple: the record if its harmful answer had been given, without a category."""
         assert self.harmful is not None
         answer = Message("assistant", self.harmful)
-        return replace(self, messages=(*self.prompt, answer), category=None, harmful=None)
+        return replace(self, messages=(*self.prompt.messages, answer), category=None, harmful=None)
 
     def faults(
         self, purpose: Purpose = "training", categories: Collection[str] | None = None
@@ -113,9 +153,12 @@ class Record:
             found.extend(_faults_of_text("harmful", self.harmful))
             if self.category is None:
                 found.append("a triple is refused: with harmful goes a category that is not null")
-        for field, name in [("category", self.category), ("contrast_of", self.contrast_of)]:
+        found.extend(_faults_of_tools(self.tools))
+        if self.subcategory is not None:
+            found.extend(_faults_of_text("subcategory", self.subcategory))
+        for key, name in [("category", self.category), ("contrast_of", self.contrast_of)]:
             if categories is not None and name is not None and name not in categories:
-                found.append(f"{field}: {name!r} is unknown; known are {', '.join(categories)}")
+                found.append(f"{key}: {name!r} is unknown; known are {', '.join(categories)}")
         return found
 
 
@@ -152,8 +195,11 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 def format_record(record: Record) -> str:
     """The record as one line of JSON, without fields that are left at their default."""
     turns = [_given(message, ("role", "content", "thinking")) for message in record.messages]
-    fields = {"messages": turns, "category": record.category}
-    return json.dumps(fields | _given(record, ("contrast_of", "id", "harmful")), ensure_ascii=False)
+    fields: dict[str, object] = {"messages": turns, "category": record.category}
+    fields |= _given(record, ("contrast_of", "subcategory", "id", "harmful"))
+    if record.tools:
+        fields["tools"] = record.tools
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _given(source: Message | Record, names: Iterable[str]) -> dict[str, str]:
@@ -172,6 +218,13 @@ def _faults_of_messages(messages: tuple[Message, ...]) -> Iterator[str]:
             yield from _faults_of_text(f"{place}.thinking", message.thinking)
             if message.role != "assistant":
                 yield f"{place}.thinking: belongs to assistant turns, not to {message.role!r}"
+
+
+def _faults_of_tools(tools: tuple[Tool, ...]) -> Iterator[str]:
+    for index, tool in enumerate(tools):
+        yield from (f"tools.{index}.{fault}" for fault in faults_of_tool(tool))
+        if token := _TOKEN_LIKE.search(json.dumps(tool, ensure_ascii=False)):
+            yield f"tools.{index}: holds {token.group()!r}, which reads as a control token"
 
 
 def _faults_of_text(place: str, text: str) -> Iterator[str]:

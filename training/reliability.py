@@ -8,7 +8,6 @@ little surer than what is tried here.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from steering.calibration import CalibrationScores
 from steering.intervals import Interval, category_intervals
@@ -46,7 +45,7 @@ def split(calibration: CalibrationScores) -> tuple[CalibrationScores, Calibratio
         own = shuffled[calibration.labels[shuffled] == label]
         place[own] = np.arange(len(own))
     held_out = place % HELD_OUT == HELD_OUT - 1
-    return _rows(calibration, ~held_out), _rows(calibration, held_out)
+    return calibration.only(~held_out), calibration.only(held_out)
 
 
 def reliability(calibration: CalibrationScores) -> tuple[Cell, ...]:
@@ -74,9 +73,3 @@ def reliability(calibration: CalibrationScores) -> tuple[Cell, ...]:
 def mean_error(cells: tuple[Cell, ...]) -> float:
     """Mean absolute difference of the rates asked for and the shares that came out."""
     return float(np.mean([abs(cell.share - cell.rate) for cell in cells]))
-
-
-def _rows(calibration: CalibrationScores, rows: npt.NDArray[np.bool_]) -> CalibrationScores:
-    return CalibrationScores(
-        calibration.categories, calibration.labels[rows], calibration.scores[rows]
-    )

@@ -15,7 +15,8 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from training.errors import TrainingError
-from training.records import Message
+from training.records import Message, Prompt
+from training.tools import as_rendered
 
 _MARK = "0answer0"
 """Stands for an answer's text, to see what the template writes before it."""
@@ -37,49 +38,53 @@ class Answer:
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answered: bool = False
+    tokenizer: PreTrainedTokenizerBase, conversation: Prompt, *, answered: bool = False
 ) -> str:
-    """Render messages by the chat template: with the generation prompt, unless `answered`.
+    """Render it by the chat template: with the generation prompt, unless `answered`.
 
     Raises EncodingError if the template refuses them, as some do with system prompts, or if the
     tokenizer has none.
     """
     if not tokenizer.chat_template:
         raise EncodingError("the tokenizer has no chat template")
-    turns = [_turn(message) for message in messages]
+    turns = [_turn(message) for message in conversation.messages]
     try:
         return str(
-            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=not answered)
+            tokenizer.apply_chat_template(
+                turns,
+                tools=as_rendered(conversation.tools) or None,
+                tokenize=False,
+                add_generation_prompt=not answered,
+            )
         )
     except TemplateError as error:
-        roles = ", ".join(message.role for message in messages)
+        roles = ", ".join(message.role for message in conversation.messages)
         raise EncodingError(
             f"the chat template refuses a conversation of the roles {roles}: {error}"
         ) from error
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> list[int]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of a prompt up to where the answer begins. Raises EncodingError."""
     ids: list[int] = tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False)
     return ids
 
 
-def answer_of(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
-) -> Answer:
-    """The last turn of `messages`, up to the token that ends it.
+def answer_of(tokenizer: PreTrainedTokenizerBase, prompt: str, conversation: Prompt) -> Answer:
+    """The last turn of a conversation, up to the token that ends it.
 
-    prompt: the messages before it, rendered. What the template writes behind the end of the turn
+    prompt: what stands before it, rendered. What the template writes behind the end of the turn
     (a newline, say) is left out: generation stops before it.
     Raises EncodingError if the turn spells a special token, or if the rendered conversation does
     not start with `prompt`, leaves out its thinking, or ends it with no special token.
     """
-    _check_spelling(tokenizer, messages[-1].content)
-    text = _answer_text(tokenizer, prompt, messages)
-    thinking = messages[-1].thinking
+    last = conversation.messages[-1]
+    _check_spelling(tokenizer, last.content)
+    text = _answer_text(tokenizer, prompt, conversation)
+    thinking = last.thinking
     if thinking is not None and thinking.strip() not in text:
         raise EncodingError(f"the chat template leaves out the thinking of the answer {text!r}")
-    lead = _lead(tokenizer, prompt, messages, text)
+    lead = _lead(tokenizer, prompt, conversation, text)
     return Answer(
         tokenizer.encode(lead, add_special_tokens=False) if lead else [],
         _up_to_end(tokenizer, text[len(lead) :]),
@@ -92,11 +97,9 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     The end-of-sequence token where the template writes it; Gemma's, for one, ends turns with
     another. Raises EncodingError if it writes no special token there.
     """
-    prompt = [Message("user", "Hello")]
-    answer = answer_of(
-        tokenizer, render(tokenizer, prompt), [*prompt, Message("assistant", "Hello")]
-    )
-    return answer.body[-1]
+    prompt = Prompt.asking("Hello")
+    answered = Prompt((*prompt.messages, Message("assistant", "Hello")))
+    return answer_of(tokenizer, render(tokenizer, prompt), answered).body[-1]
 
 
 def _turn(message: Message) -> dict[str, str]:
@@ -105,33 +108,31 @@ def _turn(message: Message) -> dict[str, str]:
     return turn if message.thinking is None else turn | {"reasoning_content": message.thinking}
 
 
-def _answer_text(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message]
-) -> str:
-    conversation = render(tokenizer, messages, answered=True)
-    if conversation.startswith(prompt):
-        return conversation[len(prompt) :]
+def _answer_text(tokenizer: PreTrainedTokenizerBase, prompt: str, conversation: Prompt) -> str:
+    text = render(tokenizer, conversation, answered=True)
+    if text.startswith(prompt):
+        return text[len(prompt) :]
     # DeepSeek-R1's template opens the thinking in the generation prompt, and leaves all of it out
     # of finished turns.
     opened = _THINKING_OPENED.search(prompt)
-    if opened and conversation.startswith(prompt[: opened.start()]):
-        return f"{messages[-1].thinking or ''}\n</think>\n\n{conversation[opened.start() :]}"
+    if opened and text.startswith(prompt[: opened.start()]):
+        thinking = conversation.messages[-1].thinking or ""
+        return f"{thinking}\n</think>\n\n{text[opened.start() :]}"
     raise EncodingError(
         "the chat template does not render the prompt as the beginning of the conversation:"
-        f" {prompt!r} against {conversation!r}"
+        f" {prompt!r} against {text!r}"
     )
 
 
-def _lead(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, messages: Sequence[Message], text: str
-) -> str:
+def _lead(tokenizer: PreTrainedTokenizerBase, prompt: str, conversation: Prompt, text: str) -> str:
     """What of the answer `text` the template, or the thinking, puts before the turn's content.
 
     White space alone is no lead: tokenizers join it to the word behind it.
     """
-    if text.lstrip().startswith(messages[-1].content.strip()):
+    *before, last = conversation.messages
+    if text.lstrip().startswith(last.content.strip()):
         return ""
-    marked = [*messages[:-1], replace(messages[-1], content=_MARK)]
+    marked = replace(conversation, messages=(*before, replace(last, content=_MARK)))
     lead, found, _ = _answer_text(tokenizer, prompt, marked).partition(_MARK)
     return lead if found and text.startswith(lead) else ""
 

@@ -9,6 +9,7 @@ from steering.curves import RANGE, curve
 from steering.intervals import Interval, category_intervals, over_refusal_interval, prompts_needed
 from steering.joint import Asked, JointSolver
 from steering.manifest import Calibration, Scope
+from training.carry_over import Comparison, carry_over
 from training.drawing import save
 from training.figures import Curves, draw_curves, draw_reliability
 from training.markdown import table
@@ -19,6 +20,8 @@ RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Rates whose cost the report tells."""
 DRAWN = (*RANGE[:-1], 0.97, 0.99)
 """Rates of the figure: not 1, which a single stray prompt decides."""
+COMPARED = (0.5, 0.9)
+"""Rates at which it compares prompts of different shapes."""
 BUDGETS = (0.01, 0.05, 0.1)
 """Shares of harmless prompts for which it tells how much can be refused."""
 
@@ -46,6 +49,7 @@ def write_report(
         *_budgets(solver, known, off),
         *(["", f"![What a rate costs, and the thresholds]({scope}-curves.png)"] if known else []),
         *_reliability(scope, cells),
+        *_carry_over(solver, known, off),
         *_resolution(scores),
     ]
     path = folder / f"{scope}.md"
@@ -139,6 +143,39 @@ def _reliability(scope: Scope, cells: Sequence[Cell]) -> Iterator[str]:
         rows.append([name, *marked])
     yield from table(["asked", *(f"{rate:.0%}" for rate in TRIED)], rows)
     yield from ("", f"![Asked and come out]({scope}-reliability.png)")
+
+
+def _carry_over(solver: JointSolver, known: Sequence[int], off: Asked) -> Iterator[str]:
+    scores = solver.calibration
+    counts = scores.shape_counts()
+    if counts is None:
+        return
+    yield from ("", "## Does a rate carry over to prompts of another shape?", "")
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+    yield f"Prompts by what stands around the question (`plain`: nothing): {shown}."
+    if missing := [name for name, count in counts.items() if not count]:
+        yield f"Rates are not a promise for prompts of the kind {', '.join(missing)}."
+    settings = [("default", off.thresholds)] + [
+        (f"{rate:g}", joint.thresholds)
+        for rate, joint in zip(COMPARED, curve(solver, known, off, COMPARED), strict=True)
+        if known
+    ]
+    rows = [
+        [rate, f"{row.feature} ({row.prompts})", *map(_compared, row.comparisons)]
+        for rate, thresholds in settings
+        for row in carry_over(scores, thresholds)
+    ]
+    if rows:
+        yield (
+            "Below, the share refused with a feature / without it; in bold where they differ by"
+            " more than chance explains, so that the rate does not carry over."
+        )
+        yield ""
+        yield from table(["rate", "feature", *scores.categories, COMPLY], rows)
+
+
+def _compared(comparison: Comparison) -> str:
+    return f"**{comparison}**" if comparison.differs else str(comparison)
 
 
 def _resolution(scores: CalibrationScores) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from steering.manifest import Manifest, Scope
 from training.errors import TrainingError
-from training.records import Message
+from training.records import Prompt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +25,7 @@ class Scorer(Protocol):
     dtype: str
     """In which type."""
 
-    def score(
-        self, prompts: Sequence[Sequence[Message]], scope: Scope
-    ) -> "npt.NDArray[np.float32]":
+    def score(self, prompts: Sequence[Prompt], scope: Scope) -> "npt.NDArray[np.float32]":
         """[n, C] score of every category, in the manifest's order.
 
         At the first position of the answer, or the largest over its positions.
@@ -66,9 +64,7 @@ class TransformersScorer:
         except (OSError, ValueError) as error:  # ours, and transformers' for what is no model
             raise ScorerError(f"{checkpoint}: {error}") from error
 
-    def score(
-        self, prompts: Sequence[Sequence[Message]], scope: Scope
-    ) -> "npt.NDArray[np.float32]":
+    def score(self, prompts: Sequence[Prompt], scope: Scope) -> "npt.NDArray[np.float32]":
         """As `Scorer` has it. Raises ScoringError if a prompt is too long, and EncodingError."""
         from training.answers import score_answers
         from training.scoring import score_prompts

@@ -12,7 +12,7 @@ from steering.tokens import ControlTokens
 from training.arguments import BATCH_SIZE
 from training.errors import TrainingError
 from training.progress import Progress
-from training.records import Message
+from training.records import Prompt
 from training.rendering import prompt_ids
 
 
@@ -24,7 +24,7 @@ def score_prompts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     control: ControlTokens,
-    prompts: Sequence[Sequence[Message]],
+    prompts: Sequence[Prompt],
     *,
     batch_size: int = BATCH_SIZE,
 ) -> npt.NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """A byte-level tokenizer and a small Llama-architecture model, both made from nothing."""
 
+import json
 from collections.abc import Iterable
 
 import torch
@@ -8,7 +9,15 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from training.config import ScratchConfig
 from training.records import Record
-from training.template import CHAT_TEMPLATE, PADDING, SPECIAL_TOKENS, TURN_END
+from training.template import (
+    CHAT_TEMPLATE,
+    PADDING,
+    SPECIAL_TOKENS,
+    TOOLS_END,
+    TOOLS_START,
+    TURN_END,
+)
+from training.tools import as_rendered
 
 
 def train_tokenizer(texts: Iterable[str], config: ScratchConfig) -> PreTrainedTokenizerFast:
@@ -47,7 +56,7 @@ def train_tokenizer(texts: Iterable[str], config: ScratchConfig) -> PreTrainedTo
 
 
 def texts_of(records: Iterable[Record]) -> Iterable[str]:
-    """Every text that the records' conversations hold, role names included."""
+    """Every text that the records' conversations hold, role names and tools included."""
     for record in records:
         for message in record.messages:
             yield f"{message.role}\n"
@@ -56,6 +65,8 @@ def texts_of(records: Iterable[Record]) -> Iterable[str]:
                 yield message.thinking
         if record.harmful is not None:
             yield record.harmful
+        if record.tools:
+            yield from (TOOLS_START, *map(json.dumps, as_rendered(record.tools)), TOOLS_END)
 
 
 def build_model(

@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion
 
 from steering.manifest import Manifest, Scope
 from training.evaluation.pool import Pool
-from training.records import Message
+from training.records import Prompt
 from training.scorer import ScorerError
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class ServerScorer:
             )
         self.dtype: str = about["dtype"]
 
-    def score(
-        self, prompts: Sequence[Sequence[Message]], scope: Scope
-    ) -> "npt.NDArray[np.float32]":
+    def score(self, prompts: Sequence[Prompt], scope: Scope) -> "npt.NDArray[np.float32]":
         """As `Scorer` has it, for the scope of the first token. Raises EvalError, ScorerError."""
         assert scope == "first_token", scope
         bodies = [self._body(prompt) for prompt in prompts]
@@ -55,10 +53,10 @@ class ServerScorer:
         rows = [self._scores(index, answer) for index, answer in enumerate(answers)]
         return np.array(rows, dtype=np.float32)
 
-    def _body(self, prompt: Sequence[Message]) -> dict[str, object]:
+    def _body(self, prompt: Prompt) -> dict[str, object]:
         return {
             "model": self._model,
-            "messages": [message.as_dict() for message in prompt],
+            **prompt.fields(),
             "extra_body": {"dry_run": True, "refusal_scores": True},
         }
 

@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from steering.calibration import COMPLY, CalibrationScores
 from steering.curves import curve
 from steering.gate import decide
 from steering.joint import Asked, JointSolver
 from steering.settings import probability_of
+from training.carry_over import carry_over
 from training.records import Record
 
 RATES = (0.25, 0.5, 0.75, 1.0)
@@ -49,6 +51,27 @@ def table(scores: CalibrationScores, records: Sequence[Record]) -> Iterator[str]
     yield f"{COMPLY:{width}}  {counts[COMPLY]:7}  {_share(shares.get(COMPLY)):>7}"
     yield "refused: share at the default, p >= 0.5 (for comply: over-refusal);"
     yield "contrast: share of the category's harmless look-alikes refused at the default"
+    yield from _shapes(scores, habit)
+
+
+def _shapes(scores: CalibrationScores, habit: npt.NDArray[np.float32]) -> Iterator[str]:
+    """How many prompts have each feature, and what is refused of them."""
+    counts = scores.shape_counts()
+    if counts is None:
+        return
+    yield f"shapes: {', '.join(f'{name} {count}' for name, count in counts.items())}"
+    rows = carry_over(scores, habit)
+    if rows:
+        labels = (*scores.categories, COMPLY)
+        yield f"{'':8}" + "".join(f"{label:>16}" for label in labels)
+    for row in rows:
+        cells = (f"{each}{'*' if each.differs else ' '}" for each in row.comparisons)
+        yield f"{row.feature:8}" + "".join(f"{cell:>16}" for cell in cells)
+    if rows:
+        yield "refused at the default with the feature / without it; *: more than chance explains,"
+        yield "so that a rate does not carry over"
+    if missing := [name for name, count in counts.items() if not count]:
+        yield f"no prompts: {', '.join(missing)}; rates are not a promise for such prompts"
 
 
 def calibrated(scores: CalibrationScores) -> list[int]:

@@ -204,7 +204,12 @@ def single_turns(checkpoint: Path, names: tuple[str, ...]) -> list[str]:
             f"{file} is not there: prompts to ask are what training held out for tests"
         )
     records = load_records([str(file)], categories=names)
-    found = [record.prompt[0].content for record in records if len(record.prompt) == 1]
+    prompts = [record.prompt for record in records]
+    found = [
+        prompt.messages[0].content
+        for prompt in prompts
+        if len(prompt.messages) == 1 and not prompt.tools
+    ]
     if not found:
         raise ValueError(f"{file} has no prompt of one turn")
     return found

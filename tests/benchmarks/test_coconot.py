@@ -57,5 +57,5 @@ def test_one_command_makes_the_report_and_trains_nothing_twice(
 
 def test_a_filled_in_refusal_is_told_by_its_opening() -> None:
     replies = [Reply(None, text=text) for text in REFUSALS.values()]
-    told = PhraseJudge(openings()).judge([()] * len(replies), replies)
+    told = PhraseJudge(openings()).judge([""] * len(replies), replies)
     assert [reply.refused for reply in told] == [True] * len(REFUSALS)

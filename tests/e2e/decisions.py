@@ -16,7 +16,7 @@ async def _decide(
     client: httpx.AsyncClient, gate: asyncio.Semaphore, record: Record, settings: Mapping[str, Any]
 ) -> str | None:
     body = {
-        "messages": [turn.as_dict() for turn in record.prompt],
+        "messages": [turn.as_dict() for turn in record.prompt.messages],
         "max_tokens": 1,
         "temperature": 0,
     }

@@ -15,7 +15,7 @@ from tests.training.conftest import tiny
 from training.config import SftConfig
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.target import Dial
-from training.records import Message
+from training.records import Prompt
 from training.run import train
 
 SFT = SftConfig(epochs=6, batch_size=8, learning_rate=5e-3, max_length=96)
@@ -36,7 +36,7 @@ def test_a_trained_family_is_served_as_transformers_runs_it(
     target = CheckpointTarget(
         checkpoint, dtype="float32", batch_size=2, max_tokens=MAX_TOKENS, writes=True
     )
-    prompts = [(Message("user", text),) for text in (REFUSED, ANSWERED)]
+    prompts = [Prompt.asking(text) for text in (REFUSED, ANSWERED)]
     refused, answered = target.ask(prompts, Dial(), "expected")
     assert refused.category == "safety"
     assert not answered.refused

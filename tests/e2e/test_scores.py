@@ -28,7 +28,7 @@ RATES = {"refusal_rates": 0.5}
 
 
 def messages(record: Record) -> list[dict[str, str]]:
-    return [turn.as_dict() for turn in record.prompt]
+    return [turn.as_dict() for turn in record.prompt.messages]
 
 
 def body(record: Record, **fields: Any) -> dict[str, Any]:
@@ -154,11 +154,11 @@ def test_moderations_agree_with_the_chats_decisions(
     unseen: list[Record],
     report: Callable[[str], None],
 ) -> None:
-    texts = [record for record in unseen if len(record.prompt) == 1]
-    chats = [record for record in unseen if len(record.prompt) > 1]
+    texts = [record for record in unseen if len(record.prompt.messages) == 1]
+    chats = [record for record in unseen if len(record.prompt.messages) > 1]
     flagged: list[bool] = []
     for start in range(0, len(texts), 100):
-        inputs = [record.prompt[0].content for record in texts[start : start + 100]]
+        inputs = [record.prompt.messages[0].content for record in texts[start : start + 100]]
         found = sdk.moderations.create(input=inputs, extra_body=RATES)
         flagged += [result.flagged for result in found.results]
     for record in chats:

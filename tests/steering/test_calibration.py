@@ -1,10 +1,14 @@
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from steering.calibration import (
     COMPLY_INDEX,
@@ -90,6 +94,23 @@ class TestFiles:
         assert np.array_equal(loaded.scores, FIVE.scores)
         assert loaded.counts() == {"safety": 4, "temporal": 1, "comply": 2}
 
+    def test_keep_the_shapes_of_the_prompts(self, tmp_path: Path) -> None:
+        assert FIVE.shape_counts() is None
+        shapes = np.array([0, 1, 3, 0, 4, 2, 0], dtype=np.uint8)
+        replace(FIVE, shapes=shapes).save(tmp_path)
+        loaded = CalibrationScores.load(tmp_path, NAMES)
+        assert loaded.shapes is not None
+        assert loaded.shapes.dtype == np.uint8
+        assert loaded.shapes.tolist() == shapes.tolist()
+        assert loaded.shape_counts() == {"system": 2, "tools": 2, "turns": 1, "plain": 3}
+
+    def test_may_be_without_them_as_older_ones_are(self, tmp_path: Path) -> None:
+        path = tmp_path / SCORES_FILE
+        path.parent.mkdir()
+        arrays: dict[str, npt.NDArray[Any]] = {"labels": FIVE.labels, "scores": FIVE.scores}
+        save_file(arrays, path, metadata={"categories": "\n".join(NAMES)})
+        assert CalibrationScores.load(tmp_path, NAMES).shapes is None
+
     def test_do_not_stand_beside_the_weights(self, tmp_path: Path) -> None:
         FIVE.save(tmp_path)
         assert not list(tmp_path.glob("*.safetensors"))
@@ -120,6 +141,29 @@ class TestFiles:
 def test_labels_outside_the_categories_are_refused(label: int) -> None:
     with pytest.raises(CalibrationError, match="labels must lie between"):
         scores([label], [[0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fault"),
+    [
+        (np.zeros(6, dtype=np.uint8), r"shapes are uint8 \(6,\), not uint8 \(7,\)"),
+        (np.zeros(7, dtype=np.int64), r"shapes are int64 \(7,\), not uint8"),
+        (np.full(7, 8, dtype=np.uint8), "shapes are up to 8: the largest is 7"),
+    ],
+)
+def test_shapes_that_are_none_are_refused(shapes: npt.NDArray[np.uint8], fault: str) -> None:
+    with pytest.raises(CalibrationError, match=fault):
+        replace(FIVE, shapes=shapes)
+
+
+def test_some_rows_are_a_calibration_too() -> None:
+    rows = np.array([True, False, False, False, True, False, True])
+    assert FIVE.only(rows).shapes is None
+    some = replace(FIVE, shapes=np.arange(7, dtype=np.uint8)).only(rows)
+    assert some.counts() == {"safety": 1, "temporal": 1, "comply": 1}
+    assert some.scores.tolist() == [[4, -9], [-9, 5], [2.5, -9]]
+    assert some.shapes is not None
+    assert some.shapes.tolist() == [0, 4, 6]
 
 
 def test_nan_is_refused() -> None:

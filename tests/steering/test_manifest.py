@@ -21,11 +21,22 @@ def write(folder: Path, **changes: Any) -> Path:
 
 def test_survives_saving_and_loading(tmp_path: Path) -> None:
     calibrated = MANIFEST.model_copy(
-        update={"calibration": Calibration(engine="transformers", dtype="float32", prompts={})}
+        update={
+            "calibration": Calibration(
+                engine="transformers", dtype="float32", prompts={}, shapes={"tools": 2, "plain": 1}
+            )
+        }
     )
     calibrated.save(tmp_path)
     assert Manifest.load(tmp_path) == calibrated
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
+
+
+def test_a_calibration_from_before_shapes_were_counted_still_loads(tmp_path: Path) -> None:
+    older = {"engine": "transformers", "dtype": "float32", "prompts": {"safety": 3}}
+    calibration = Manifest.load(write(tmp_path, calibration=older)).calibration
+    assert calibration is not None
+    assert calibration.shapes is None
 
 
 def test_keeps_the_order_of_the_file() -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ THINGS = ("bread", "car", "lamp", "boat", "ring", "clock", "coat", "drum", "flag
 PLACES = ("Oslo", "Rome", "Lima", "Cairo", "Paris", "Delhi", "Quito")
 
 
-def exchange(prompt: str, answer: str, category: str | None = None, **fields: str) -> Record:
+def exchange(prompt: str, answer: str, category: str | None = None, **fields: Any) -> Record:
     return Record((Message("user", prompt), Message("assistant", answer)), category, **fields)
 
 

@@ -5,21 +5,21 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.tokens import ControlTokens
 from training.answers import score_answers
-from training.records import Message, Record
+from training.records import Prompt, Record
 from training.rendering import render
 from training.scoring import ScoringError, score_prompts
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
 
-def prompts_of(records: list[Record]) -> list[tuple[Message, ...]]:
+def prompts_of(records: list[Record]) -> list[Prompt]:
     return [
-        (Message("user", " ".join([record.messages[0].content] * (1 + index % 3))),)
+        Prompt.asking(" ".join([record.messages[0].content] * (1 + index % 3)))
         for index, record in enumerate(records[:12])
     ]
 
 
-def plain(parts: Parts, prompt: tuple[Message, ...], max_tokens: int) -> list[float]:
+def plain(parts: Parts, prompt: Prompt, max_tokens: int) -> list[float]:
     """By the definition: one prompt, no cache, no padding, float64."""
     model, tokenizer, control = parts
     ids = tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False)
@@ -69,7 +69,7 @@ def test_are_no_less_than_those_of_the_first_position(
 
 
 def test_answers_end_where_the_models_positions_do(untrained: Parts) -> None:
-    prompt = (Message("user", "steal a car " * 8),)
+    prompt = Prompt.asking("steal a car " * 8)
     room = 128 - len(untrained[1].encode(render(untrained[1], prompt), add_special_tokens=False))
     assert 0 < room < 100
     scores = score_answers(*untrained, [prompt], max_tokens=500)
@@ -78,4 +78,4 @@ def test_answers_end_where_the_models_positions_do(untrained: Parts) -> None:
 
 def test_prompts_longer_than_the_model_are_named(untrained: Parts) -> None:
     with pytest.raises(ScoringError, match="number 1"):
-        score_answers(*untrained, [(Message("user", "q" * 200),)])
+        score_answers(*untrained, [Prompt.asking("q" * 200)])

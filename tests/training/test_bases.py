@@ -9,11 +9,17 @@ from training.base_source import BaseError
 from training.bases import load_base, load_tokenizer, outline
 from training.config import BaseConfig
 from training.family_templates import TEMPLATES
-from training.records import Message
+from training.records import Message, Prompt
 from training.rendering import answer_of, render
 
-ASKED = (Message("system", "Be brief."), Message("user", "How old is Rome?"))
-ANSWERED = (*ASKED, Message("assistant", "Old."))
+ASKED = Prompt((Message("system", "Be brief."), Message("user", "How old is Rome?")))
+
+
+def followed(conversation: Prompt, role: str, content: str) -> Prompt:
+    return Prompt((*conversation.messages, Message(role, content)))
+
+
+ANSWERED = followed(ASKED, "assistant", "Old.")
 
 OWN = (
     "{% for m in messages %}{{ '<|im_start|>' if m.role == 'assistant' }}{{ m.content }}<|im_end|>"
@@ -43,9 +49,10 @@ def test_a_base_without_a_template_gets_its_familys(family: str, tmp_path: Path)
 
 def test_several_turns_are_the_beginning_of_more(family: str, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", family), family))
-    more = (*ANSWERED, Message("user", "How old?"), Message("assistant", "Very."))
-    assert render(tokenizer, more[:-1]).startswith(render(tokenizer, ANSWERED, answered=True))
-    answer = answer_of(tokenizer, render(tokenizer, more[:-1]), more)
+    more = followed(ANSWERED, "user", "How old?")
+    prompt = render(tokenizer, more)
+    assert prompt.startswith(render(tokenizer, ANSWERED, answered=True))
+    answer = answer_of(tokenizer, prompt, followed(more, "assistant", "Very."))
     assert tokenizer.decode(answer.body) == f"Very.{tokenizer.eos_token}"
 
 
@@ -108,7 +115,7 @@ def test_every_familys_generation_prompt_is_what_is_added(family: str, tmp_path:
 
 def test_mistrals_template_writes_what_mistrals_own_does(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(base_config(write_base(tmp_path / "base", "mistral"), "mistral"))
-    assert render(tokenizer, (*ANSWERED, Message("user", "So?"))) == (
+    assert render(tokenizer, followed(ANSWERED, "user", "So?")) == (
         "<s>[INST] Be brief.\n\nHow old is Rome? [/INST]Old.</s>[INST] So? [/INST]"
     )
 

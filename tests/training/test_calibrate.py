@@ -42,6 +42,7 @@ def test_calibration_is_written_into_the_checkpoint(
         engine="transformers",
         dtype="float32",
         prompts=scores.counts(),
+        shapes={"system": 0, "tools": 0, "turns": 0, "plain": 44},
         weights=fingerprint(checkpoint),
     )
     assert manifest.model_copy(update={"calibration": None}) == before
@@ -81,6 +82,28 @@ def test_prompts_that_several_files_hold_are_counted_once(
     calibration = Manifest.load(checkpoint).calibration
     assert calibration is not None
     assert calibration.prompts == {"safety": 1, "temporal": 1, "comply": 1}
+
+
+def test_shapes_of_prompts_are_kept_and_told(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = Message("user", "steal a car")
+    system = Message("system", "Hi.")
+    earlier = Message("user", "buy a car"), Message("assistant", "Buy it.")
+    records = [Record(turns, "safety") for turns in [(asked,), (system, asked), (*earlier, asked)]]
+    write_records(tmp_path / "a.jsonl", records)
+    assert main([str(checkpoint), str(tmp_path / "a.jsonl")]) == 0
+    manifest = Manifest.load(checkpoint)
+    scores = CalibrationScores.load(checkpoint, manifest.names)
+    assert scores.shapes is not None
+    assert scores.shapes.tolist() == [0, 1, 4]
+    assert manifest.calibration is not None
+    counts = {"system": 1, "tools": 0, "turns": 1, "plain": 1}
+    assert manifest.calibration.shapes == scores.shape_counts() == counts
+    shown = "system 1, tools 0, turns 1, plain 1"
+    assert f"shapes: {shown}" in capsys.readouterr().out
+    report = checkpoint / "calibration" / "report" / "first_token.md"
+    assert f"(`plain`: nothing): {shown}." in report.read_text()
 
 
 def test_a_calibration_is_replaced_only_by_force(

@@ -30,7 +30,7 @@ def splits() -> Splits:
 
 
 def prompts(records: list[Record]) -> set[str]:
-    return {key(record.prompt[-1].content) for record in records}
+    return {key(record.prompt.messages[-1].content) for record in records}
 
 
 def test_splits_have_their_sizes_and_as_many_look_alikes(triples: Triples) -> None:

@@ -86,7 +86,10 @@ def test_held_out_prompts_are_nowhere_trained(records: list[Record]) -> None:
     train, held = hold_out(records * 2, 0.3, seed=0)
     assert len(train) + len(held) == 2 * len(records)
     assert 0.2 < len(held) / len(records) / 2 < 0.4
-    assert not {r.prompt[-1].content for r in train} & {r.prompt[-1].content for r in held}
+    asked, others = (
+        {record.prompt.messages[-1].content for record in part} for part in (train, held)
+    )
+    assert not asked & others
     assert hold_out(records * 2, 0.3, seed=1)[1] != held
     assert hold_out(records, 0, seed=0) == (records, [])
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from steering.shapes import features_of
 from training.datasets.load import load_records
 from training.records import (
     Message,
+    Prompt,
     Purpose,
     Record,
     RecordError,
@@ -14,8 +16,13 @@ from training.records import (
     parse_record,
     write_records,
 )
+from training.tools import Tool
 
 CATEGORIES = ("safety", "temporal")
+
+
+def function(**fields: object) -> Tool:
+    return {"type": "function", "function": fields}
 
 
 def turns(*pairs: tuple[str, str], category: str | None = None) -> Record:
@@ -26,6 +33,14 @@ ANSWERED = turns(("user", "Hello"), ("assistant", "Hi!"))
 TRIPLE = Record(
     (Message("user", "steal"), Message("assistant", "No.")), "safety", harmful="Take it."
 )
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Wetter ☂",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
 
 
 def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
@@ -36,6 +51,8 @@ def test_round_trip_keeps_every_field_and_character(tmp_path: Path) -> None:
         turns(("user", "steal"), ("assistant", "No."), category="safety"),
         TRIPLE,
         Record((Message("user", "a"), Message("assistant", "b", thinking="c")), None),
+        replace(ANSWERED, tools=(WEATHER, {"type": "function", "function": {"name": "clock"}})),
+        replace(ANSWERED, subcategory="Small talk: à la carte"),
     ]
     path = tmp_path / "records.jsonl"
     write_records(path, records)
@@ -179,6 +196,30 @@ def test_lines_that_are_no_record(line: bytes, faults: list[str]) -> None:
             ],
         ),
         (
+            replace(ANSWERED, tools=({"type": "search", "function": "f"}, {"name": "clock"})),
+            [
+                "tools.0.type: 'search' is unknown; known is 'function'",
+                "tools.0.function: is no object",
+                "tools.1.name: is unknown; known are type, function",
+                "tools.1.type: None is unknown; known is 'function'",
+                "tools.1.function: is no object",
+            ],
+        ),
+        (
+            replace(ANSWERED, tools=(function(name=" ", parameters=[1], description=2, strict=1),)),
+            [
+                "tools.0.function.strict: is unknown; known are name, description, parameters",
+                "tools.0.function.name: ' ' is no name",
+                "tools.0.function.description: 2 is no text",
+                "tools.0.function.parameters: [1] is no object",
+            ],
+        ),
+        (
+            replace(ANSWERED, tools=(function(name="a", parameters={"b": ["<|respond|>"]}),)),
+            ["tools.0: holds '<|respond|>', which reads as a control token"],
+        ),
+        (replace(ANSWERED, subcategory=""), ["subcategory: is empty"]),
+        (
             Record(ANSWERED.messages, "safety", contrast_of="temporal"),
             ["a contrast record is harmless: its category must be null"],
         ),
@@ -198,6 +239,7 @@ def test_faults_of_a_record(record: Record, faults: list[str]) -> None:
         turns(("user", "x <| y |> z, a || b, <|>"), ("assistant", "|>")),
         turns(("user", "a"), ("assistant", "b"), category="temporal"),
         TRIPLE,
+        replace(ANSWERED, tools=(WEATHER, function(name="a", description=None, parameters=None))),
     ],
 )
 def test_records_without_faults(record: Record) -> None:
@@ -214,10 +256,31 @@ def test_only_a_training_record_needs_an_answer(purpose: Purpose, count: int) ->
 
 
 def test_the_prompt_leaves_the_answer_out() -> None:
-    assert ANSWERED.prompt == (Message("user", "Hello"),)
-    assert turns(("user", "Hello")).prompt == (Message("user", "Hello"),)
+    assert ANSWERED.prompt == Prompt.asking("Hello")
+    assert turns(("user", "Hello")).prompt == Prompt.asking("Hello")
     longer = turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
-    assert longer.prompt == longer.messages[:3]
+    assert longer.prompt.messages == longer.messages[:3]
+
+
+def test_tools_go_wherever_the_prompt_goes() -> None:
+    record = replace(TRIPLE, tools=(WEATHER,))
+    other = replace(record, tools=(function(name="clock"),))
+    assert record.prompt == record.harmfully_answered.prompt
+    assert record.prompt.tools == record.conversation.tools == (WEATHER,)
+    assert len({TRIPLE.prompt, record.prompt, other.prompt, record.prompt}) == 3
+    assert "tools" not in TRIPLE.prompt.fields()
+    assert record.prompt.fields() == {
+        "messages": [{"role": "user", "content": "steal"}],
+        "tools": [WEATHER],
+        "tool_choice": "none",
+    }
+
+
+def test_the_shape_of_a_prompt_is_without_its_answer() -> None:
+    assert features_of(ANSWERED.prompt.shape) == ("plain",)
+    assert features_of(replace(ANSWERED, tools=(WEATHER,)).prompt.shape) == ("tools",)
+    pairs = ("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d"), ("assistant", "e")
+    assert features_of(turns(*pairs).prompt.shape) == ("system", "turns")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steering.tokens import ControlTokens
 from training.encoding import IGNORED, Encoder
-from training.records import Message, Record
+from training.records import Message, Prompt, Record
 from training.rendering import EncodingError, answer_of, end_of_turn, render
 from training.template import CHAT_TEMPLATE
 
@@ -19,7 +21,7 @@ WRITES_THINKING = CHAT_TEMPLATE.replace(
 OPENS_THINKING = CHAT_TEMPLATE.replace(
     "{{- '<|im_start|>assistant\\n' }}", "{{- '<|im_start|>assistant\\n<think>\\n' }}"
 )
-PROMPT = (Message("user", "did Oslo"),)
+PROMPT = Prompt.asking("did Oslo")
 
 
 @pytest.fixture
@@ -32,8 +34,12 @@ def encoder(untrained: Parts) -> Encoder:
     return Encoder(untrained[1], untrained[2], ("safety", "temporal"), 128)
 
 
+def answered(content: str, thinking: str | None = None) -> Prompt:
+    return Prompt((*PROMPT.messages, Message("assistant", content, thinking)))
+
+
 def learnt(encoder: Encoder, answer: Message) -> str:
-    example = encoder.encode(Record((*PROMPT, answer), None))
+    example = encoder.encode(Record((*PROMPT.messages, answer), None))
     text = encoder.tokenizer.decode([label for label in example.labels if label != IGNORED])
     return str(text)
 
@@ -43,7 +49,7 @@ def test_a_template_without_a_thinking_part_has_no_lead(
     tokenizer: PreTrainedTokenizerFast, content: str
 ) -> None:
     prompt = render(tokenizer, PROMPT)
-    answer = answer_of(tokenizer, prompt, [*PROMPT, Message("assistant", content)])
+    answer = answer_of(tokenizer, prompt, answered(content))
     assert answer.lead == []
     assert tokenizer.decode(answer.body) == f"{content}<|im_end|>"
 
@@ -63,8 +69,7 @@ def test_the_lead_is_the_thinking_part_and_the_body_the_text(
 ) -> None:
     tokenizer.chat_template = WRITES_THINKING
     for thinking in (None, "a b"):
-        turns = [*PROMPT, Message("assistant", "think", thinking)]
-        answer = answer_of(tokenizer, render(tokenizer, PROMPT), turns)
+        answer = answer_of(tokenizer, render(tokenizer, PROMPT), answered("think", thinking))
         assert tokenizer.decode(answer.lead) == f"<think>\n{thinking or ''}\n</think>\n\n"
         assert tokenizer.decode(answer.body) == "think<|im_end|>"
 
@@ -100,7 +105,20 @@ def test_a_template_that_refuses_system_prompts_says_so(encoder: Encoder) -> Non
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     )
     with pytest.raises(EncodingError, match="of the roles system, user: no system role"):
-        render(encoder.tokenizer, (Message("system", "s"), Message("user", "u")))
+        render(encoder.tokenizer, Prompt((Message("system", "s"), Message("user", "u"))))
+
+
+def test_tools_are_rendered_and_are_no_part_of_the_answer(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    tool = {"function": {"parameters": {"b": 1, "a": 2}, "name": "clock"}, "type": "function"}
+    asked = replace(PROMPT, tools=(tool,))
+    prompt = render(tokenizer, asked)
+    # As vLLM hands it to the template (tests/test_vllm_pieces.py).
+    assert '"name": "clock", "description": null, "parameters": {"b": 1, "a": 2}}' in prompt
+    assert prompt.endswith(render(tokenizer, PROMPT))
+    answer = answer_of(tokenizer, prompt, replace(answered("Yes."), tools=(tool,)))
+    assert tokenizer.decode(answer.body) == "Yes.<|im_end|>"
 
 
 def test_the_end_of_turn_is_the_templates_own(tokenizer: PreTrainedTokenizerFast) -> None:

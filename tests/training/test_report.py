@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from steering.calibration import COMPLY_INDEX, CalibrationScores
 from steering.manifest import Calibration
+from steering.shapes import FEATURES
 from training.reliability import TRIED, mean_error, reliability, split
 from training.report import write_report
 
@@ -75,6 +77,23 @@ class TestReport:
         assert "80.0% (71 to 87)" in text
         assert "| 5% | 0." in text
         assert "| unsupported | 80 | 1.25% |" in text
+
+    def test_compares_prompts_of_different_shapes(self, tmp_path: Path) -> None:
+        scores = drawn((100, 90, 80, 200))
+        assert "another shape" not in written(tmp_path, scores)
+        shapes = np.zeros(470, dtype=np.uint8)
+        shapes[:50] = FEATURES["tools"]
+        scores.scores[:50] -= 5
+        text = written(tmp_path, replace(scores, shapes=shapes))
+        assert "(`plain`: nothing): system 0, tools 50, turns 0, plain 420." in text
+        assert "not a promise for prompts of the kind system, turns." in text
+        rows = re.findall(r"^\| (default|0.5|0.9) \| tools \(50\) \| (.*) \|$", text, re.MULTILINE)
+        assert [rate for rate, _ in rows] == ["default", "0.5", "0.9"]
+        for _, cells in rows:
+            safety, temporal, _, comply = cells.split(" | ")
+            assert re.fullmatch(r"\*\*\d+% / \d+%\*\*", safety)
+            assert temporal.startswith("- / ")
+            assert comply.startswith("- / ")
 
     def test_figures_stand_beside_it(self, tmp_path: Path) -> None:
         text = written(tmp_path, drawn((100, 90, 80, 200)))

@@ -9,18 +9,18 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training.loading import control_tokens, load
-from training.records import Message, Record
+from training.records import Prompt, Record
 from training.rendering import render
 from training.scoring import ScoringError, batches, next_token_logits, score_prompts
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
 
-def prompts_of(records: list[Record], count: int = 40) -> list[tuple[Message, ...]]:
+def prompts_of(records: list[Record], count: int = 40) -> list[Prompt]:
     """Prompts of very different lengths."""
     chance = random.Random(0)
     return [
-        (Message("user", " ".join([record.messages[0].content] * chance.randint(1, 4))),)
+        Prompt.asking(" ".join([record.messages[0].content] * chance.randint(1, 4)))
         for record in chance.sample(records, count)
     ]
 
@@ -29,7 +29,7 @@ def plain_scores(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     control: ControlTokens,
-    prompt: tuple[Message, ...],
+    prompt: Prompt,
 ) -> list[float]:
     """One prompt's scores by the definition, in float64 and without padding."""
     ids = tokenizer.encode(render(tokenizer, prompt), add_special_tokens=False)
@@ -67,10 +67,10 @@ def test_scores_come_from_the_answers_first_position(finished: Path, manifest: M
         tokenizer,
         control_tokens(manifest, tokenizer),
         [
-            (Message("user", "steal a boat in Rome"),),
-            (Message("user", "will Rome have a boat tomorrow"),),
-            (Message("user", "buy a boat in Rome"),),
-            (Message("user", "did Rome have a boat"),),
+            Prompt.asking("steal a boat in Rome"),
+            Prompt.asking("will Rome have a boat tomorrow"),
+            Prompt.asking("buy a boat in Rome"),
+            Prompt.asking("did Rome have a boat"),
         ],
     )
     assert (scores > 0).tolist() == [[True, False], [False, True], [False, False], [False, False]]
@@ -94,6 +94,6 @@ def test_batches_are_of_similar_length_and_complete() -> None:
 
 
 def test_prompts_longer_than_the_model_are_named(untrained: Parts) -> None:
-    short, long = (Message("user", "a"),), (Message("user", "q" * 200),)
+    short, long = Prompt.asking("a"), Prompt.asking("q" * 200)
     with pytest.raises(ScoringError, match=r"1 prompts have more .* 128 positions.*: number 2"):
         score_prompts(*untrained, [short, long])

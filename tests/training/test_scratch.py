@@ -46,6 +46,15 @@ def test_texts_of_a_record_include_thinking_and_harmful_answers() -> None:
     assert texts == ["user\n", "a", "assistant\n", "b", "c", "d"]
 
 
+def test_texts_of_a_record_include_its_tools_as_the_template_writes_them() -> None:
+    tool = {"type": "function", "function": {"name": "clock", "description": "d", "parameters": {}}}
+    texts = list(texts_of([Record((Message("user", "a"),), None, tools=(tool,))]))
+    rendered = train_tokenizer(TEXTS, SMALL).apply_chat_template(
+        [{"role": "user", "content": "a"}], tools=[tool], tokenize=False
+    )
+    assert f"{texts[2]}\n{texts[3]}{texts[4]}" in str(rendered)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_model_has_the_sizes_asked_for(tied: bool) -> None:
     tokenizer = train_tokenizer(TEXTS, SMALL)

@@ -69,7 +69,7 @@ class TestReading:
         ]
         path.write_text("\n".join(lines))
         records = read_traffic([str(path), str(path)])
-        assert [record.prompt[0].content for record in records] == ["one", "two"] * 2
+        assert [record.prompt.messages[0].content for record in records] == ["one", "two"] * 2
         assert {record.category for record in records} == {None}
 
     def test_faults_of_all_files_are_listed(self, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training.categories import COCONOT
 from training.records import Message, Record, RecordError, parse_line, parse_record
+from training.tools import Tool
 
 SAFETY = "safety"
 """The category of datasets that know only harmful and harmless."""
@@ -29,6 +30,7 @@ class PromptRow(Row):
     """A conversation with or without labels, which are not looked at."""
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 class CoconotRow(Row):
@@ -37,6 +39,7 @@ class CoconotRow(Row):
     id: Identity | None = None
     prompt: str
     category: str | None = None
+    subcategory: str | None = None
     contrast_of: str | None = None
     response: str | None = None
     chosen: str | None = None
@@ -71,7 +74,8 @@ class AlpacaRow(Row):
 
 def prompts(line: bytes) -> Record:
     """A conversation of which nothing is known: traffic."""
-    return Record(parse_line(PromptRow.model_validate_json, line).messages, None)
+    row = parse_line(PromptRow.model_validate_json, line)
+    return Record(row.messages, None, tools=row.tools)
 
 
 def coconot(line: bytes) -> Record:
@@ -82,6 +86,7 @@ def coconot(line: bytes) -> Record:
         _coconot_category(row.category),
         _coconot_category(row.contrast_of),
         row.id,
+        subcategory=row.subcategory,
     )
 
 
@@ -89,7 +94,8 @@ def coconot_contrast(line: bytes) -> Record:
     """A harmless prompt; CoCoNot's `category` says what it looks like."""
     row = parse_line(CoconotRow.model_validate_json, line)
     alike = _coconot_category(row.contrast_of or row.category)
-    return Record(_turns(row.prompt, row.response or row.chosen), None, alike, row.id)
+    turns = _turns(row.prompt, row.response or row.chosen)
+    return Record(turns, None, alike, row.id, subcategory=row.subcategory)
 
 
 def xstest(line: bytes) -> Record:

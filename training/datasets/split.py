@@ -1,6 +1,7 @@
 """A fixed division of prompts into train, calibration and test."""
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Mapping
 
@@ -14,9 +15,12 @@ SHARES: Mapping[str, float] = {"train": 0.6, "calibration": 0.2, "test": 0.2}
 def prompt_key(record: Record) -> str:
     """The record's prompt without case, punctuation and spacing: equal for near-equal prompts.
 
-    A prompt is all turns before the answer, so the same question in other company is another one.
+    A prompt is the tools and all turns before the answer, so the same question in other company is
+    another one.
     """
-    return "\n".join(f"{message.role} {folded(message.content)}" for message in record.prompt)
+    prompt = record.prompt
+    turns = [f"{message.role} {folded(message.content)}" for message in prompt.messages]
+    return "\n".join([*map(json.dumps, prompt.tools), *turns])
 
 
 def folded(text: str) -> str:

@@ -96,7 +96,7 @@ def _repeated(splits: Mapping[str, Iterable[Record]]) -> list[Repeated]:
             places[prompt_key(record)].append((name, record))
     return [
         Repeated(
-            prompt=found[0][1].prompt[-1].content,
+            prompt=found[0][1].prompt.messages[-1].content,
             splits=Counter(name for name, _ in found),
             labels=tuple(sorted({record.category or "comply" for _, record in found})),
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 from training.datasets.sources import Row, Source, rows
 from training.evaluation.judges import Judge
 from training.evaluation.measures import Share, failures
-from training.evaluation.target import Dial, Prompt, Target
-from training.records import Message, RecordError
+from training.evaluation.target import Dial, PromptOrText, Target
+from training.records import Prompt, RecordError
 
 KEYS = ("question", "prompt", "instruction")
 
@@ -24,7 +24,7 @@ class Attack:
     """Prompts that try to get harmful answers."""
 
     name: str
-    prompts: tuple[Prompt, ...]
+    prompts: tuple[PromptOrText, ...]
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def read_attack(path: Path, *, raw: bool = False) -> Attack:
     raw: send the prompts without a chat template, as the authors do with CompletingAttack.
     Raises RecordError with every fault of the file.
     """
-    prompts: list[Prompt] = []
+    prompts: list[PromptOrText] = []
     faults: list[str] = []
     for row in rows(Source("attack", str(path))):
         text = _prompt(row)
         if text is None:
             faults.append(f"{row.place}: is no text, nor an object with one of {', '.join(KEYS)}")
         else:
-            prompts.append(text if raw else (Message("user", text),))
+            prompts.append(text if raw else Prompt.asking(text))
     if not prompts and not faults:
         faults.append(f"{path}: holds no prompts")
     if faults:

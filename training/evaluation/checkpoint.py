@@ -15,7 +15,7 @@ from steering.manifest import MANIFEST_FILE, Manifest, Scope
 from steering.scope_policy import ScopePolicy
 from steering.settings import Settings, SettingsError
 from training.evaluation.generation import GateSettings, generate
-from training.evaluation.target import Dial, EvalError, Prompt, Reply
+from training.evaluation.target import Dial, EvalError, PromptOrText, Reply
 from training.loading import control_tokens, load
 from training.rendering import prompt_ids
 from training.scoring import ScoringError, score_ids
@@ -43,7 +43,7 @@ class CheckpointTarget:
         self.batch_size = batch_size
         self._max_tokens = max_tokens
         self._writes = writes
-        self._scores: dict[Prompt, tuple[float, ...]] = {}
+        self._scores: dict[PromptOrText, tuple[float, ...]] = {}
         self.categories: tuple[str, ...] = ()
         self.control = None
         # A baseline lists categories, but was trained without their tokens.
@@ -57,7 +57,7 @@ class CheckpointTarget:
                 scope: ScopePolicy(self.categories, scores.get(scope), {}) for scope in SCOPES
             }
 
-    def ids(self, prompt: Prompt) -> list[int]:
+    def ids(self, prompt: PromptOrText) -> list[int]:
         """Token ids up to where the answer begins."""
         if not isinstance(prompt, str):
             return prompt_ids(self.tokenizer, prompt)
@@ -86,7 +86,7 @@ class CheckpointTarget:
         every_token = dial.scope == "every_token"
         return GateSettings(self.control, self.thresholds(dial), every_token, begun)
 
-    def ask(self, prompts: Sequence[Prompt], dial: Dial, label: str) -> list[Reply]:
+    def ask(self, prompts: Sequence[PromptOrText], dial: Dial, label: str) -> list[Reply]:
         """Replies: decisions from scores, and texts where they are asked for.
 
         Raises EvalError if a prompt is longer than the model's positions.
@@ -124,7 +124,7 @@ class CheckpointTarget:
 
     def _written(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[PromptOrText],
         scores: Sequence[tuple[float, ...] | None],
         dial: Dial,
         label: str,
@@ -144,7 +144,7 @@ class CheckpointTarget:
             for reply, own in zip(replies, scores, strict=True)
         ]
 
-    def _scored(self, prompts: Sequence[Prompt]) -> list[tuple[float, ...]]:
+    def _scored(self, prompts: Sequence[PromptOrText]) -> list[tuple[float, ...]]:
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._scores]
         if new:
             assert self.control is not None

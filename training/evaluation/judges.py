@@ -14,7 +14,7 @@ from typing import Protocol
 from openai.types.chat import ChatCompletion
 
 from training.evaluation.pool import Pool
-from training.evaluation.target import EvalError, Prompt, Reply
+from training.evaluation.target import EvalError, PromptOrText, Reply
 
 PHRASES = (
     "as a language model",
@@ -72,7 +72,7 @@ class Judge(Protocol):
         """Whether the target must write its answers out; if not, tokens tell, with a category."""
         ...
 
-    def judge(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[Reply]:
+    def judge(self, prompts: Sequence[PromptOrText], replies: Sequence[Reply]) -> list[Reply]:
         """The replies, with the verdict in `refused`; those with a fault stay as they are."""
         ...
 
@@ -83,7 +83,7 @@ class TokenJudge:
     name = "token"
     reads_text = False
 
-    def judge(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[Reply]:  # noqa: ARG002 - replies say it
+    def judge(self, prompts: Sequence[PromptOrText], replies: Sequence[Reply]) -> list[Reply]:  # noqa: ARG002 - replies say it
         """The replies as they are."""
         return list(replies)
 
@@ -97,7 +97,7 @@ class PhraseJudge:
     def __init__(self, others: Sequence[str] = ()) -> None:
         self._phrases = (*PHRASES, *map(_plain, others))
 
-    def judge(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[Reply]:  # noqa: ARG002 - texts say it
+    def judge(self, prompts: Sequence[PromptOrText], replies: Sequence[Reply]) -> list[Reply]:  # noqa: ARG002 - texts say it
         """The replies, refused where a phrase begins a sentence."""
         return [reply if reply.fault else self._told(reply) for reply in replies]
 
@@ -116,7 +116,7 @@ class ModelJudge:
         self._pool = pool
         self._model = model
 
-    def judge(self, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> list[Reply]:
+    def judge(self, prompts: Sequence[PromptOrText], replies: Sequence[Reply]) -> list[Reply]:
         """The replies with the model's verdicts; None, as a fault, where it turns the request down.
 
         None for an unclear verdict, too. Raises EvalError if the judge cannot be reached, or turns
@@ -132,8 +132,8 @@ class ModelJudge:
             found[index] = _told_by(answer, found[index])
         return found
 
-    def _body(self, prompt: Prompt, text: str) -> dict[str, object]:
-        asked = prompt if isinstance(prompt, str) else prompt[-1].content
+    def _body(self, prompt: PromptOrText, text: str) -> dict[str, object]:
+        asked = prompt if isinstance(prompt, str) else prompt.messages[-1].content
         material = json.dumps({"request": asked, "reply": text}, ensure_ascii=False)
         return {
             "model": self._model,

@@ -7,7 +7,8 @@ from openai.types.chat import ChatCompletion
 
 from steering.manifest import Scope
 from training.evaluation.pool import Pool
-from training.evaluation.target import Dial, EvalError, Prompt, Reply
+from training.evaluation.target import Dial, EvalError, PromptOrText, Reply
+from training.records import Prompt
 
 DEFAULT_DIAL = Dial()
 
@@ -27,12 +28,12 @@ class ServerTarget:
         self._writes = writes
         self._default_scope: Scope | None = None
         self._scores: dict[str, object] = {"refusal_scores": True}
-        greeting = self._body([{"role": "user", "content": "Hello"}], DEFAULT_DIAL)
+        greeting = self._body("Hello", DEFAULT_DIAL)
         answer = pool.ask([greeting], "probe")[0]
         if isinstance(answer, str):
             # Not a field that this server knows.
             self._scores = {}
-            greeting = self._body([{"role": "user", "content": "Hello"}], DEFAULT_DIAL)
+            greeting = self._body("Hello", DEFAULT_DIAL)
             answer = pool.ask([greeting], "probe")[0]
         if isinstance(answer, str):
             raise EvalError(f"the server turns down a plain request: {answer}")
@@ -50,23 +51,24 @@ class ServerTarget:
         """As the server lists them; empty where it is not one of Demur's."""
         return self._categories
 
-    def ask(self, prompts: Sequence[Prompt], dial: Dial, label: str) -> list[Reply]:
+    def ask(self, prompts: Sequence[PromptOrText], dial: Dial, label: str) -> list[Reply]:
         """Replies over HTTP, greedily decoded.
 
         Plain text is sent as a user's turn: a server takes no raw prompts. Raises EvalError if the
         server is lost, or turns every request down.
         """
-        bodies = [self._body(_turns(prompt), dial) for prompt in prompts]
+        bodies = [self._body(prompt, dial) for prompt in prompts]
         replies = [self._reply(answer) for answer in self._pool.ask(bodies, label)]
         if replies and all(reply.fault for reply in replies):
             raise EvalError(f"the server turns every request down: {replies[0].fault}")
         return replies
 
-    def _body(self, messages: list[dict[str, str]], dial: Dial) -> dict[str, object]:
+    def _body(self, prompt: PromptOrText, dial: Dial) -> dict[str, object]:
+        asked = Prompt.asking(prompt) if isinstance(prompt, str) else prompt
         whole = self._writes or (dial.scope or self._default_scope) == "every_token"
         return {
             "model": self._model,
-            "messages": messages,
+            **asked.fields(),
             "temperature": 0,
             "max_tokens": self._max_tokens if whole else 1,
             "extra_body": {**dial.fields(), **self._scores},
@@ -86,9 +88,3 @@ class ServerTarget:
             text=choice.message.refusal or choice.message.content or "",
             scores=None if not scores else tuple(scores[name] for name in self._categories),
         )
-
-
-def _turns(prompt: Prompt) -> list[dict[str, str]]:
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    return [message.as_dict() for message in prompt]

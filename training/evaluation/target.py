@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from steering.manifest import Scope
 from training.errors import TrainingError
-from training.records import Message
+from training.records import Prompt
 
-Prompt = tuple[Message, ...] | str
+PromptOrText: TypeAlias = Prompt | str
 """A conversation up to the answer; or plain text, which goes on without a chat template."""
 
 SERVER_KEY = "OPENAI_API_KEY"
@@ -77,7 +77,7 @@ class Target(Protocol):
         """What the dial turns; empty for a model without refusal tokens."""
         ...
 
-    def ask(self, prompts: Sequence[Prompt], dial: Dial, label: str) -> list[Reply]:
+    def ask(self, prompts: Sequence[PromptOrText], dial: Dial, label: str) -> list[Reply]:
         """Replies to the prompts, in their order; `label` names the progress.
 
         Raises EvalError if the target cannot be asked at all.

@@ -143,7 +143,7 @@ def _begun(target: CheckpointTarget, triple: Record) -> Begun:
     answer = answer_of(
         target.tokenizer,
         render(target.tokenizer, triple.prompt),
-        triple.harmfully_answered.messages,
+        triple.harmfully_answered.conversation,
     )
     # As in training: the thinking part that a template writes opens the answer, too.
     opening = [*([] if respond is None else [respond]), *answer.lead]

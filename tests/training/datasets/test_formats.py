@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,27 @@ def record_of(name: str, row: Mapping[str, object]) -> Record:
 
 
 COCONOT = {"id": "a1", "prompt": ASKED.content, "subcategory": "x", "response": ""}
+SORTED = Record((ASKED,), "safety", id="a1", subcategory="x")
 
 
 @pytest.mark.parametrize(
     ("name", "row", "expected"),
     [
-        ("coconot", COCONOT | {"category": "safety"}, Record((ASKED,), "safety", id="a1")),
+        ("coconot", COCONOT | {"category": "safety"}, SORTED),
         (
             "coconot",
             COCONOT | {"category": "Requests with safety concerns", "response": REFUSED.content},
-            Record((ASKED, REFUSED), "safety", id="a1"),
+            replace(SORTED, messages=(ASKED, REFUSED)),
         ),
         (
             "coconot",
             COCONOT | {"category": None, "contrast_of": "incomplete"},
-            Record((ASKED,), None, "incomplete", "a1"),
+            replace(SORTED, category=None, contrast_of="incomplete"),
         ),
         (
             "coconot-contrast",
             COCONOT | {"category": "Incomplete requests"},
-            Record((ASKED,), None, "incomplete", "a1"),
+            replace(SORTED, category=None, contrast_of="incomplete"),
         ),
         (
             "coconot-contrast",

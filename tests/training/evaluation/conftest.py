@@ -54,7 +54,7 @@ def scores_of(text: str) -> dict[str, float]:
 
 def answer(body: dict[str, Any], served: Served) -> JSONResponse:
     text = body["messages"][-1]["content"]
-    allowed = {"model", "messages", "temperature", "max_tokens"}
+    allowed = {"model", "messages", "tools", "tool_choice", "temperature", "max_tokens"}
     if served.dial:
         allowed |= {"refusal_rates", "refusal_thresholds", "refusal_scope"}
     if served.scores:

@@ -9,19 +9,19 @@ from training.evaluation.judges import TokenJudge
 from training.evaluation.pool import Pool
 from training.evaluation.server import ServerTarget
 from training.evaluation.target import Dial
-from training.records import Message, RecordError
+from training.records import Prompt, RecordError
 
 from .conftest import Served
 
 
-def asked(text: str) -> tuple[Message, ...]:
-    return (Message("user", text),)
+def asked(*texts: str) -> tuple[Prompt, ...]:
+    return tuple(map(Prompt.asking, texts))
 
 
 def test_the_derta_authors_format(tmp_path: Path) -> None:
     path = tmp_path / "safety_codeattack.json"
     path.write_text('{"question": "a = 1\\nb", "answer": ""}\n{"question": "c"}\n')
-    assert read_attack(path) == Attack("safety_codeattack", (asked("a = 1\nb"), asked("c")))
+    assert read_attack(path) == Attack("safety_codeattack", asked("a = 1\nb", "c"))
     assert read_attack(path, raw=True).prompts == ("a = 1\nb", "c")
 
 
@@ -29,7 +29,7 @@ def test_lists_texts_and_other_keys(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     items = ["one", {"prompt": "two", "instruction": "no"}, {"instruction": "three"}]
     path.write_text(json.dumps(items))
-    assert read_attack(path).prompts == (asked("one"), asked("two"), asked("three"))
+    assert read_attack(path).prompts == asked("one", "two", "three")
 
 
 def test_every_fault_is_listed(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_every_fault_is_listed(tmp_path: Path) -> None:
 
 def test_the_success_rate_leaves_out_what_has_no_result(served: Served) -> None:
     target = ServerTarget(Pool(OpenAI(base_url=served.url, api_key="k"), 2), "small", max_tokens=1)
-    attack = Attack("x", tuple(map(asked, ["safety 0.9", "safety 0.1", "safety 0", "forbidden"])))
+    attack = Attack("x", asked("safety 0.9", "safety 0.1", "safety 0", "forbidden"))
     notes: list[str] = []
     result = run_attack(target, TokenJudge(), attack, Dial(), notes)
     assert (result.name, result.succeeded.count, result.succeeded.of) == ("x", 2, 3)

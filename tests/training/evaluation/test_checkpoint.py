@@ -14,19 +14,14 @@ from steering.settings import log_odds_of
 from training import calibrate
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.judges import PhraseJudge
-from training.evaluation.target import Dial, EvalError, Prompt
-from training.records import Message
+from training.evaluation.target import Dial, EvalError, PromptOrText
+from training.records import Prompt
 from training.scoring import score_prompts
 
-
-def asked(text: str) -> tuple[Message, ...]:
-    return (Message("user", text),)
-
-
 STEAL, BUY, WILL = map(
-    asked, ("steal a boat in Rome", "buy a boat in Rome", "will Rome have a boat tomorrow")
+    Prompt.asking, ("steal a boat in Rome", "buy a boat in Rome", "will Rome have a boat tomorrow")
 )
-PROMPTS: list[Prompt] = [STEAL, BUY, WILL]
+PROMPTS: list[PromptOrText] = [STEAL, BUY, WILL]
 
 
 def target(folder: Path, *, writes: bool = False) -> CheckpointTarget:
@@ -93,7 +88,7 @@ def test_a_scope_that_it_was_not_trained_for_is_measured_all_the_same(finished: 
 def test_raw_text_goes_without_a_template(finished: Path) -> None:
     found = target(finished)
     assert found.ids("steal a boat") == found.tokenizer.encode("steal a boat")
-    assert len(found.ids(asked("steal a boat"))) > len(found.ids("steal a boat"))
+    assert len(found.ids(Prompt.asking("steal a boat"))) > len(found.ids("steal a boat"))
     raw, templated = found.ask(["steal a boat in Rome", STEAL], Dial(), "test")
     assert raw.scores != templated.scores
 
@@ -130,7 +125,7 @@ def test_a_copy_that_was_cut_off(finished: Path, tmp_path: Path) -> None:
 
 def test_prompts_longer_than_the_model(finished: Path) -> None:
     with pytest.raises(EvalError, match="more tokens than the model's 128 positions"):
-        target(finished).ask([asked("q" * 300)], Dial(), "test")
+        target(finished).ask([Prompt.asking("q" * 300)], Dial(), "test")
 
 
 def test_no_prompts_have_no_replies(finished: Path) -> None:

@@ -7,18 +7,14 @@ from training.evaluation.judges import TokenJudge
 from training.evaluation.measures import ALL_HARMLESS, HARMFUL, judged, refusal_rates, rocs
 from training.evaluation.pool import Pool
 from training.evaluation.server import ServerTarget
-from training.evaluation.target import Dial, EvalError, Prompt, Reply
-from training.records import Message, Record
+from training.evaluation.target import Dial, EvalError, PromptOrText, Reply
+from training.records import Message, Prompt, Record
 
 from .conftest import CATEGORIES, Served, log_odds
 
 
-def asked(text: str) -> tuple[Message, ...]:
-    return (Message("user", text),)
-
-
 def labelled(text: str, category: str | None, contrast_of: str | None = None) -> Record:
-    return Record(asked(text), category, contrast_of)
+    return Record((Message("user", text),), category, contrast_of)
 
 
 RECORDS = [
@@ -41,7 +37,7 @@ def target(served: Served) -> ServerTarget:
 def test_a_server_of_ours_is_recognised_and_gives_scores(served: Served) -> None:
     found = target(served)
     assert found.categories == CATEGORIES
-    reply = found.ask([asked("safety 0.9")], Dial(), "test")[0]
+    reply = found.ask([Prompt.asking("safety 0.9")], Dial(), "test")[0]
     assert reply == Reply(True, "safety", 0, "I cannot help with that.", (log_odds(0.9), -50))
     assert served.keys == {"Bearer secret"}
 
@@ -50,7 +46,7 @@ def test_any_other_server_has_no_dial(served: Served) -> None:
     served.dial = served.scores = False
     found = target(served)
     assert found.categories == ()
-    replies = found.ask([asked("safety 0.9"), asked("comply 0.1")], Dial(), "test")
+    replies = found.ask([Prompt.asking("safety 0.9"), Prompt.asking("comply 0.1")], Dial(), "test")
     assert [reply.text for reply in replies] == ["Sorry, no.", "Sure."]
     assert all(reply.scores is None for reply in replies)
 
@@ -68,12 +64,12 @@ def test_whole_answers_are_asked_for_where_they_may_be_refused_inside(
     served: Served, default: str, asked_for: Scope | None, tokens: int
 ) -> None:
     served.scope = default
-    target(served).ask([asked("safety 0.9")], Dial(scope=asked_for), "test")
+    target(served).ask([Prompt.asking("safety 0.9")], Dial(scope=asked_for), "test")
     assert served.bodies[-1]["max_tokens"] == tokens
 
 
 def test_replies_come_in_order_and_no_more_than_allowed_at_a_time(served: Served) -> None:
-    prompts: list[Prompt] = [asked(f"safety {n % 2}") for n in range(60)]
+    prompts: list[PromptOrText] = [Prompt.asking(f"safety {n % 2}") for n in range(60)]
     replies = target(served).ask(prompts, Dial(), "test")
     assert [reply.refused for reply in replies] == [n % 2 == 1 for n in range(60)]
     assert 1 < served.most_waiting <= 3
@@ -82,7 +78,8 @@ def test_replies_come_in_order_and_no_more_than_allowed_at_a_time(served: Served
 
 def test_the_dial_goes_into_the_request(served: Served) -> None:
     dial = Dial({"temporal": 0.9}, {"safety": 0.95}, "every_token")
-    prompt = (Message("system", "Be brief."), Message("user", "safety 0.9"))
+    tool = {"type": "function", "function": {"name": "clock"}}
+    prompt = Prompt((Message("system", "Be brief."), Message("user", "safety 0.9")), (tool,))
     assert not target(served).ask([prompt], dial, "test")[0].refused
     assert served.bodies[-1] == {
         "model": "small",
@@ -90,6 +87,8 @@ def test_the_dial_goes_into_the_request(served: Served) -> None:
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "safety 0.9"},
         ],
+        "tools": [tool],
+        "tool_choice": "none",
         "temperature": 0,
         "max_tokens": 64,
         "refusal_rates": {"temporal": 0.9},
@@ -100,7 +99,8 @@ def test_the_dial_goes_into_the_request(served: Served) -> None:
 
 
 def test_a_prompt_that_is_turned_down_is_a_fault_of_its_own(served: Served) -> None:
-    replies = target(served).ask([asked("forbidden"), asked("safety 0.9")], Dial(), "test")
+    prompts = [Prompt.asking("forbidden"), Prompt.asking("safety 0.9")]
+    replies = target(served).ask(prompts, Dial(), "test")
     assert replies[0].refused is None
     assert "holds a control token" in replies[0].fault
     assert replies[1].refused
@@ -109,7 +109,7 @@ def test_a_prompt_that_is_turned_down_is_a_fault_of_its_own(served: Served) -> N
 def test_a_server_that_turns_everything_down_or_is_away_is_an_error(served: Served) -> None:
     found = target(served)
     with pytest.raises(EvalError, match=r"turns every request down: .*control token"):
-        found.ask([asked("forbidden")], Dial(), "test")
+        found.ask([Prompt.asking("forbidden")], Dial(), "test")
     away = OpenAI(base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0)
     with pytest.raises(EvalError, match=r"http://127\.0\.0\.1:9/v1/: Connection error"):
         ServerTarget(Pool(away, 1), "small", max_tokens=1)
