@@ -131,16 +131,16 @@ class RefusalServingChat(OpenAIServingChat):
         rendered = await self._rendered(request)
         if isinstance(rendered, ErrorResponse):
             return rendered
-        turn, drawn, judgement = request.turn, self.watch.draw(), None
-        if request.refusal_scores or request.is_decided_ahead:
+        turn, drawn = request.turn, self.watch.draw()
+        ahead = request.is_decided_ahead
+        if request.refusal_scores or ahead:
             judgement = await self._judge(request, rendered)
             turn.log_odds = judgement.log_odds
-            turn.ahead = judgement if request.is_decided_ahead else None
-        if drawn:
-            if judgement is None or judgement.log_odds is None:
-                self.watch.look(self._judge(request, rendered, scores=True), turn)
-            else:
+            turn.ahead = judgement if ahead else None
+            if drawn and request.refusal_scores:
                 self.watch.look(judgement, turn)
+        if drawn and not request.refusal_scores:
+            self.watch.look(self._judge(request, rendered, scores=True), turn)
         return rendered
 
     @contextmanager
