@@ -27,6 +27,10 @@ REPETITION_PENALTIES = (0.01, 100.0)
 would become NaN, and any token be sampled."""
 THINKING_KWARGS = frozenset({"enable_thinking", "thinking"})
 """Variables of chat templates that switch a model's reasoning on and off."""
+FIRST_TOKEN_ONLY = (
+    "goes with refusal_scope first_token only: a refusal in the middle would not be what the"
+    " grammar allows"
+)
 VARIABLES = THINKING_KWARGS | {"reasoning_effort"}
 """Variables of chat templates that a request may set."""
 
@@ -84,7 +88,9 @@ class Admission:
             steering = policy.resolve(request.settings, scope)
         except SettingsError as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
-        self._check_grammar(request, scope)
+        constrained = _constrained(request)
+        if constrained is not None and scope == "every_token":
+            _refuse(constrained, FIRST_TOKEN_ONLY)
         if self._limits.penalties_before_gate:
             _check_penalties(request, scope)
         bias = bias_of(request.logit_bias, request.bad_words, self._tokenizer, self._checkpoint)
@@ -105,16 +111,13 @@ class Admission:
         own = {name: value for name, value in kwargs.items() if name in VARIABLES}
         self._prompt.check(token_ids, own)
 
-    def _check_grammar(self, request: ChatRequest, scope: Scope) -> None:
-        constrained = _constrained(request)
-        if constrained is not None and self._checkpoint.control.respond is None:
-            _refuse(constrained, "cannot be served: this checkpoint has no respond token")
-        if constrained is not None and scope == "every_token":
-            _refuse(
-                constrained,
-                "goes with refusal_scope first_token only: a refusal in the middle would not be"
-                " what the grammar allows",
-            )
+    def check_tools(self, request: ChatRequest) -> None:
+        """Check the grammar that vLLM's parsers may bring when they render a request with tools.
+
+        Raises VLLMValidationError.
+        """
+        if request.turn.every_token and request.extract_structured_outputs() is not None:
+            _refuse("tools", f"(strict ones, or one call at most) {FIRST_TOKEN_ONLY}")
 
     def _check_bounds(self, request: ChatRequest) -> None:
         for field in ("max_completion_tokens", "max_tokens"):

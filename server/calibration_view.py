@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vllm.exceptions import VLLMValidationError
 
 from server.dial_fields import DialFields
-from server.flags import RefusalText
 from server.refusal_texts import RefusalTexts
 from server.schema import RefusalSettings
 from server.solving import beside, solve_ahead
@@ -16,7 +15,7 @@ from steering.bounds import Range
 from steering.curves import curve
 from steering.intervals import Interval, category_intervals, over_refusal_interval
 from steering.joint import Asked, JointSolver
-from steering.manifest import Manifest, Scope
+from steering.manifest import Manifest, RefusalText, Scope
 from steering.policy import Policy
 from steering.settings import Settings, SettingsError, Steering, probability_of
 
@@ -58,6 +57,8 @@ class CategoriesView(BaseModel):
     """What the checkpoint's makers want people to know of it; may be empty."""
     refusal_text: RefusalText
     """Whose words a refusal has where a request does not say."""
+    refusal_texts: list[RefusalText]
+    """Whose words this checkpoint's refusals may have."""
     refusal_languages: list[str]
     """Of the templates, the default first; empty without templates."""
 
@@ -181,6 +182,7 @@ def categories_view(
         dtype=dtype,
         notice=manifest.notice,
         refusal_text=texts.default,
+        refusal_texts=list(manifest.refusal_texts),
         refusal_languages=list(texts.languages),
     )
 

@@ -123,17 +123,23 @@ class RefusalServingChat(OpenAIServingChat):
         return await self._judge(request, rendered)
 
     async def render_chat_request(self, request: ChatRequest) -> Any:  # type: ignore[override]
-        """Render as vLLM does, check the result as token ids, and fetch scores if asked for."""
+        """Render as vLLM does, and check the result as token ids.
+
+        The engine is asked for scores if the client or the watch wants them, and for the decision
+        if a grammar is in its way.
+        """
         rendered = await self._rendered(request)
         if isinstance(rendered, ErrorResponse):
             return rendered
         turn, drawn = request.turn, self.watch.draw()
-        if request.refusal_scores:
+        ahead = request.is_decided_ahead
+        if request.refusal_scores or ahead:
             judgement = await self._judge(request, rendered)
             turn.log_odds = judgement.log_odds
-            if drawn:
+            turn.ahead = judgement if ahead else None
+            if drawn and request.refusal_scores:
                 self.watch.look(judgement, turn)
-        elif drawn:
+        if drawn and not request.refusal_scores:
             self.watch.look(self._judge(request, rendered, scores=True), turn)
         return rendered
 
@@ -155,6 +161,7 @@ class RefusalServingChat(OpenAIServingChat):
             for engine_input in rendered[1]:
                 token_ids = self._extract_prompt_components(engine_input).token_ids
                 self.admission.check_prompt(token_ids or [], kwargs)
+            self.admission.check_tools(request)
         return rendered
 
     def model_name(self, request: ChatRequest) -> str:

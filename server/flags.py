@@ -8,12 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-RefusalText = Literal["generated", "template"]
-"""Whose words a refusal has."""
-GENERATED: RefusalText = "generated"
-"""What happens where nobody asks for templates."""
+from steering.manifest import RefusalText
+
 MAX_BODY_MIB = 4.0
 """Some 128k tokens of text and as much again; the worst such body takes some seconds to check."""
 BODY_TIMEOUT_S = 30.0
@@ -46,9 +44,9 @@ def add_flags(add: Callable[..., Any]) -> None:
     add(
         "--refusal-text",
         choices=get_args(RefusalText),
-        default=GENERATED,
         help="whose words a refusal has where a request does not say: the model's own, or a"
-        " template's, for the price of one token (default: %(default)s)",
+        " template's, for the price of one token (default: generated, or template where the model"
+        " was not trained to write refusals)",
     )
     add(
         "--refusal-templates",

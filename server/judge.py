@@ -20,7 +20,7 @@ from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from steering.tokens import ControlTokens
-from steering.wire import RowSettings
+from steering.wire import RowSettings, forcing
 
 CANDIDATES = 20
 """Likeliest tokens that are looked at besides the control tokens, if the engine allows as many."""
@@ -82,9 +82,7 @@ class Judge:
         return Judgement(category, tuple(log_odds(logprobs, own) for own in refuse))
 
     async def _forced(self, asked: Asked, category: int) -> tuple[int, dict[int, float]]:
-        thresholds = [math.inf] * len(self._control.refuse)
-        thresholds[category] = -math.inf
-        return await self._ask(asked, tuple(thresholds), 0)
+        return await self._ask(asked, forcing(category, len(self._control.refuse)), 0)
 
     async def _ask(
         self, asked: Asked, thresholds: tuple[float, ...], candidates: int | None

@@ -227,16 +227,20 @@ def _check_gate_fits(args: argparse.Namespace, gate: str) -> None:
 
 
 def put_grammars_behind_gate(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
-    """Let grammars start behind the respond token; remember the operator's reasoning parser."""
+    """Let grammars start after the respond token; remember the operator's reasoning parser.
+
+    Without a respond token all stays as the operator has it: a request with a grammar is decided
+    before its answer (`ChatRequest.is_decided_ahead`).
+    """
     args.demur_reasoning_parser = args.reasoning_parser or None
+    respond = checkpoint.control.respond
+    if respond is None:
+        return
     if args.structured_outputs_config.enable_in_reasoning:
         raise LaunchError(
             "--structured-outputs-config enable_in_reasoning would let grammars mask the refuse"
             " tokens: leave it out"
         )
-    respond = checkpoint.control.respond
-    if respond is None:
-        return  # admission refuses grammars
     reasoning.configure(respond, args.demur_reasoning_parser, args.reasoning_parser_plugin)
     args.reasoning_parser = reasoning.NAME
     args.reasoning_parser_plugin = reasoning.PLUGIN

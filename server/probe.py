@@ -1,7 +1,6 @@
 """Proof, before the server answers, that the gate works in the running engine."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ from vllm.inputs import TokensPrompt
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
 from server.checkpoint import Checkpoint
-from steering.wire import RowSettings
+from steering.wire import RowSettings, forcing
 
 TIMEOUT_S = 600
 """An engine that compiles its kernels at the first request may take minutes."""
@@ -45,13 +44,9 @@ async def _expect(
     engine: EngineClient, checkpoint: Checkpoint, rank: int | None, category: int | None
 ) -> None:
     names = checkpoint.manifest.names
-    thresholds = [math.inf] * len(names)
-    what = "an answer"
-    if category is not None:
-        thresholds[category] = -math.inf
-        what = f"a refusal ({names[category]})"
+    what = "an answer" if category is None else f"a refusal ({names[category]})"
     control = checkpoint.control
-    first, *rest = await _tokens(engine, thresholds, rank)
+    first, *rest = await _tokens(engine, forcing(category, len(names)), rank)
     if category is not None:
         right = first == control.refuse[category]
     elif control.respond is not None:
@@ -65,7 +60,9 @@ async def _expect(
         )
 
 
-async def _tokens(engine: EngineClient, thresholds: list[float], rank: int | None) -> list[int]:
+async def _tokens(
+    engine: EngineClient, thresholds: tuple[float, ...], rank: int | None
+) -> list[int]:
     """The first tokens that the engine writes under `thresholds`."""
     params = SamplingParams(
         max_tokens=3,
@@ -73,7 +70,7 @@ async def _tokens(engine: EngineClient, thresholds: list[float], rank: int | Non
         # vLLM (0.32) compiles what ranks them at the first request that asks: no client's, then.
         logprobs=0,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        extra_args=RowSettings(tuple(thresholds)).to_extra_args(),
+        extra_args=RowSettings(thresholds).to_extra_args(),
     )
     tokenizer = engine.renderer.get_tokenizer()
     prompt = TokensPrompt(prompt_token_ids=tokenizer.encode("Hello", add_special_tokens=False))

@@ -9,10 +9,13 @@ from typing import Self
 
 from vllm.exceptions import VLLMValidationError
 
-from server.flags import GENERATED, RefusalText
 from server.operator_file import Live, OperatorFileError, fault, read
-from steering.manifest import Manifest
+from steering.manifest import Manifest, RefusalText
 from steering.refusal_templates import TEMPLATES_FILE, RefusalTemplates
+
+ONLY_TEMPLATES = (
+    "this checkpoint's refusals are templates, since its model was not trained to write them"
+)
 
 
 class LiveTemplates(Live[RefusalTemplates | None]):
@@ -37,20 +40,26 @@ class RefusalTexts:
     """What each request's refusals are written by."""
 
     def __init__(
-        self, manifest: Manifest, path: Path | None = None, default: RefusalText = GENERATED
+        self, manifest: Manifest, path: Path | None = None, default: RefusalText | None = None
     ) -> None:
-        """path: of the templates; default: for a request that says nothing.
+        """path: of the templates; default: for a request that says nothing, or None for the
+        checkpoint's.
 
         Raises OperatorFileError if the templates cannot be used, or are missing where they are the
-        default.
+        default, or if the default is not among the checkpoint's refusals.
         """
         self._manifest = manifest
         self._live = LiveTemplates(manifest, path)
-        self.default = default
-        if default == "template" and path is None:
+        self.default: RefusalText = default or (
+            "generated" if manifest.writes_refusals else "template"
+        )
+        if default == "generated" and not manifest.writes_refusals:
+            raise OperatorFileError(f"--refusal-text generated: {ONLY_TEMPLATES}")
+        if self.default == "template" and path is None:
+            why = "--refusal-text template" if manifest.writes_refusals else ONLY_TEMPLATES
             raise OperatorFileError(
-                f"--refusal-text template: the checkpoint has no {TEMPLATES_FILE}; write one"
-                " (docs/templates.md), and name it by --refusal-templates FILE"
+                f"{why}: the checkpoint has no {TEMPLATES_FILE}; write one (docs/templates.md), and"
+                " name it by --refusal-templates FILE"
             )
 
     @classmethod
@@ -77,7 +86,12 @@ class RefusalTexts:
 
         text, language: what the request asks for. Raises VLLMValidationError.
         """
-        if (text or self.default) == GENERATED:
+        if text == "generated" and not self._manifest.writes_refusals:
+            raise VLLMValidationError(
+                f"refusal_text must be 'template', not 'generated': {ONLY_TEMPLATES}",
+                parameter="refusal_text",
+            )
+        if (text or self.default) == "generated":
             if language is not None:
                 raise VLLMValidationError(
                     "refusal_language goes with refusal_text 'template': the model chooses the"
@@ -88,7 +102,7 @@ class RefusalTexts:
         templates = self._live.current
         if templates is None:
             raise VLLMValidationError(
-                f"refusal_text must be {GENERATED!r}, not 'template': this server has no templates",
+                "refusal_text must be 'generated', not 'template': this server has no templates",
                 parameter="refusal_text",
             )
         if language is not None and language not in templates.languages:

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field, ModelWrapValidatorHandler, model_validato
 from vllm.config import ModelConfig
 from vllm.entrypoints.generate.base.protocol import DeltaMessage
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.parser import Parser
 from vllm.renderers import TokenizeParams
 from vllm.sampling_params import SamplingParams
 
 from server.dial_fields import DialFields
-from server.flags import RefusalText
 from server.turn import Turn
-from steering.manifest import Scope
+from steering.manifest import RefusalText, Scope
 from steering.settings import Settings, Steering, probability_of
 from steering.wire import RowSettings
 
@@ -61,6 +61,15 @@ class ChatRequest(ChatCompletionRequest, DialFields):
         """Note that the request was admitted."""
         self.turn = turn
 
+    @property
+    def is_decided_ahead(self) -> bool:
+        """Whether its decision needs a step before the answer's; known once it is rendered.
+
+        No respond token holds its grammar back, which would mask the refuse tokens. The grammar may
+        be one that vLLM's parsers bring for tools.
+        """
+        return self.turn.control.respond is None and self.extract_structured_outputs() is not None
+
     @model_validator(mode="before")
     @classmethod
     def _render_earlier_refusals(cls, data: Any) -> Any:
@@ -87,14 +96,17 @@ class ChatRequest(ChatCompletionRequest, DialFields):
         """vLLM's sampling parameters, with the thresholds and room for the control token.
 
         Candidates for `top_logprobs` are asked for in excess, since control tokens are taken out.
-        A refusal that has a template's words ends at its refuse token.
+        A refusal that has a template's words ends at its refuse token; one that was decided ahead
+        meets no grammar.
         """
-        params = super().to_sampling_params(max_tokens + 1, default_sampling_params)
         turn = self.turn
+        params = super().to_sampling_params(max_tokens + turn.room, default_sampling_params)
+        if turn.ahead is not None and turn.ahead.category is not None:
+            params.structured_outputs = None
         turn.bias.apply(params)
         turn.shows_special_tokens = not self.skip_special_tokens
         params.extra_args = RowSettings(
-            turn.steering.thresholds, turn.every_token, tuple(turn.bias.tokens.items())
+            turn.thresholds, turn.every_token, tuple(turn.bias.tokens.items())
         ).to_extra_args()
         if params.logprobs is not None and params.logprobs > 0:
             params.logprobs += len(turn.control.ids)
@@ -103,13 +115,19 @@ class ChatRequest(ChatCompletionRequest, DialFields):
             params.stop_token_ids = [*(params.stop_token_ids or ()), *turn.control.refuse]
         return params
 
-    def resolve_reasoning_ended(self, *_: Any) -> None:
-        """Leave it to the engine, whose parser counts the control token as reasoning."""
+    def resolve_reasoning_ended(
+        self, parser: Parser | None, prompt_token_ids: list[int]
+    ) -> bool | None:
+        """Leave it to the engine where its parser counts the respond token as reasoning."""
+        if self.turn.control.respond is not None:
+            return None
+        return super().resolve_reasoning_ended(parser, prompt_token_ids)
 
     def build_tok_params(self, model_config: ModelConfig) -> TokenizeParams:
-        """vLLM's limits, with room for the control token and one token of text behind it."""
+        """vLLM's limits, with room for the control token and one token of text after it."""
         params = super().build_tok_params(model_config)
-        return replace(params, max_output_tokens=max(params.max_output_tokens, 1) + 1)
+        room = self.turn.room
+        return replace(params, max_output_tokens=max(params.max_output_tokens, 1) + room)
 
 
 class RefusalSettings(BaseModel):

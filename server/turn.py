@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 from vllm.outputs import RequestOutput
 
+from server.judge import Judgement
 from server.words import NO_BIAS, Bias
 from steering.manifest import Scope
 from steering.settings import Steering
 from steering.tokens import ControlTokens
+from steering.wire import forcing
 
 
 @dataclass
@@ -110,6 +112,9 @@ class Turn:
     """Whether the engine writes special tokens into text, as some tool parsers ask it to."""
     log_odds: tuple[float, ...] | None = None
     """[C] score of every category at the first position, if the client asked for them."""
+    ahead: Judgement | None = None
+    """The decision, where it was taken before the answer, since a grammar would have masked the
+    refuse tokens. The gate then carries it out."""
     choices: dict[int, Choice] = field(default_factory=dict)
     """By choice index, as soon as the choice's first token is known."""
     trace: Trace | None = None
@@ -123,6 +128,18 @@ class Turn:
     def every_token(self) -> bool:
         """Whether the gate decides at every position."""
         return self.scope == "every_token"
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """[C] log-odds that the gate is given."""
+        if self.ahead is None:
+            return self.steering.thresholds
+        return forcing(self.ahead.category, len(self.control.refuse))
+
+    @property
+    def room(self) -> int:
+        """Tokens that the engine writes beyond the client's limit: the one that opens an answer."""
+        return 0 if self.control.respond is None else 1
 
     def next_parser(self) -> int:
         """Index of the choice that the next parser is made for."""

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -24,6 +25,8 @@ CALIBRATION_FOLDER = "calibration"
 CategoryName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 TokenText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Scope = Literal["first_token", "every_token"]
+RefusalText = Literal["generated", "template"]
+"""Whose words a refusal has: the model's own, or a template's."""
 
 
 def scores_file(scope: Scope) -> str:
@@ -76,16 +79,31 @@ class Manifest(_Frozen):
     scopes: tuple[Scope, ...] = ("first_token",)
     """Where in an answer the model was trained to refuse by a token; empty for a baseline that was
     trained without control tokens, which can be measured but not steered."""
+    refusal_texts: tuple[RefusalText, ...] = ("generated", "template")
+    """Whose words refusals may have; without `generated`, the model was not trained to write
+    them."""
     notice: str = ""
     """What people who are about to use the checkpoint should know; printed at start-up."""
     calibration: Calibration | None = None
     """None until the checkpoint is calibrated; then it serves thresholds, not rates."""
+
+    @field_validator("refusal_texts")
+    @classmethod
+    def _templates_always(cls, texts: tuple[RefusalText, ...]) -> tuple[RefusalText, ...]:
+        if "template" not in texts:
+            raise ValueError("must hold 'template': an operator may always write templates")
+        return texts
 
     @model_validator(mode="after")
     def _no_twins(self) -> Self:
         _refuse_twins("category", [category.name for category in self.categories])
         _refuse_twins("token", self.tokens)
         return self
+
+    @property
+    def writes_refusals(self) -> bool:
+        """Whether the model was trained to write refusals in words of its own."""
+        return "generated" in self.refusal_texts
 
     @property
     def names(self) -> tuple[str, ...]:

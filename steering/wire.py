@@ -65,6 +65,11 @@ class RowSettings:
         return cls(tuple(thresholds), every_token, tuple((token, value) for token, value in bias))
 
 
+def forcing(category: int | None, categories: int) -> tuple[float, ...]:
+    """[C] thresholds under which every prompt is refused as `category`, or, for None, answered."""
+    return tuple(-math.inf if index == category else math.inf for index in range(categories))
+
+
 @dataclass(frozen=True)
 class GateConfig:
     """All that the gate in the engine knows of the checkpoint."""

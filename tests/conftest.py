@@ -17,7 +17,7 @@ GROUPS = {
         *("bad_clients", "bad_requests", "chat", "faults"),
         *("playground", "rates", "scores", "soak"),
     ],
-    "scripted server": ["attacks", "fuzz", "shapes", "templates"],
+    "scripted server": ["attacks", "decided_ahead", "fuzz", "shapes", "templates"],
 }
 """Tests in tests/e2e that one worker runs, where several run side by side: they share servers."""
 

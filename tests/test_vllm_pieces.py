@@ -43,6 +43,8 @@ HOOKS: dict[str, dict[str, list[str] | None]] = {
     "vllm.entrypoints.openai.chat_completion.protocol.ChatCompletionRequest": {
         "to_sampling_params": ["self", "max_tokens", "default_sampling_params"],
         "build_tok_params": ["self", "model_config"],
+        "resolve_reasoning_ended": ["self", "parser", "prompt_token_ids"],
+        "extract_structured_outputs": ["self"],
     },
     "vllm.v1.sample.logits_processor.LogitsProcessor": {
         "__init__": ["self", "vllm_config", "device", "is_pin_memory"],

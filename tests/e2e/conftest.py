@@ -16,6 +16,11 @@ from training.records import Record
 
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
 MODEL = "demur-demo"
+SCRIPTED_FLAGS = (
+    *("--served-model-name", calls.MODEL, "--enable-auto-tool-choice"),
+    # Long prompts come in chunks.
+    *("--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"),
+)
 REQUESTS = "requests.jsonl"
 """Where a server of `pair` logs its requests, beside its own log."""
 
@@ -63,14 +68,25 @@ def scripted_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted_server(
     scripted_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    flags = ["--served-model-name", calls.MODEL, "--enable-auto-tool-choice"]
-    # Long prompts come in chunks.
-    flags += ["--tool-call-parser", "hermes", "--max-num-batched-tokens", "64"]
     # What this mode adds must stay closed, too.
     environment = {"VLLM_SERVER_DEV_MODE": "1"}
     folder = tmp_path_factory.mktemp("server")
-    with serving(scripted_checkpoint, folder, flags, environment) as running:
+    with serving(scripted_checkpoint, folder, SCRIPTED_FLAGS, environment) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def frozen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("frozen")
+    scripted.build(folder / "checkpoint", manifest=scripted.FROZEN)
+    with serving(folder / "checkpoint", folder, SCRIPTED_FLAGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def frozen_http(frozen_server: Server) -> Iterator[httpx.Client]:
+    with client_of(frozen_server) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,8 @@ MANIFEST = Manifest(
     scopes=("first_token", "every_token"),
     calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
 )
+FROZEN = MANIFEST.model_copy(update={"respond_token": None, "refusal_texts": ("template",)})
+"""Of a checkpoint without a respond token, whose model was not trained to write refusals."""
 TEMPLATES = RefusalTemplates(
     default="en",
     languages={
@@ -45,7 +47,7 @@ ALWAYS, LIKELY, BASE = 300.0, 12.0, 0.0
 """Logits: nothing that a client may bias by beats ALWAYS."""
 SCRIPT: Mapping[str, Mapping[str, float]] = {
     # The prompt ends in a line break: the model leans to answering, a little to refusing.
-    "\n": {RESPOND: LIKELY, SAFETY: LIKELY - 2, TEMPORAL: LIKELY - 4},
+    "\n": {SAFETY: LIKELY - 2, TEMPORAL: LIKELY - 4},
     RESPOND: {"One": LIKELY},
     "One": {" two": LIKELY},
     # Behind two words it would rather refuse: p of about 0.73.
@@ -68,28 +70,34 @@ HIDDEN = 128
 HEADS = 2
 
 
-def build(folder: Path, respond_with: str = "One") -> None:
+def build(folder: Path, respond_with: str = "One", manifest: Manifest = MANIFEST) -> None:
     """Write the checkpoint into `folder`; an answer begins with the word `respond_with`."""
+    save(folder, logits(respond_with, manifest), manifest)
+
+
+def logits(respond_with: str = "One", manifest: Manifest = MANIFEST) -> torch.Tensor:
+    """[token, next token] float32: what the script comes to."""
     table = torch.full((SIZE, SIZE), BASE)
     script = dict(SCRIPT) | {RESPOND: {respond_with: LIKELY}}
+    script["\n"] = {manifest.respond_token or respond_with: LIKELY, **script["\n"]}
     for text, following in script.items():
         for successor, logit in following.items():
             table[token_id(text), token_id(successor)] = logit
     table[:, [token_id("\n"), token_id(" ")]] -= 5
-    save(folder, table)
+    return table
 
 
-def save(folder: Path, table: torch.Tensor) -> None:
+def save(folder: Path, table: torch.Tensor, manifest: Manifest = MANIFEST) -> None:
     """Write a checkpoint with these logits ([token, next token], float32) into `folder`."""
     tokenizer = _tokenizer()
     _model(tokenizer, table).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     labels = np.repeat([-1, 0, 1], 4)
     scores = np.linspace(-3, 3, len(labels) * 2, dtype=np.float32).reshape(-1, 2)
-    for scope in MANIFEST.scopes:
-        CalibrationScores(MANIFEST.names, labels, scores).save(folder, scope)
+    for scope in manifest.scopes:
+        CalibrationScores(manifest.names, labels, scores).save(folder, scope)
     TEMPLATES.save(folder)
-    MANIFEST.save(folder)
+    manifest.save(folder)
 
 
 def token_id(text: str) -> int:

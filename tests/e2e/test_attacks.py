@@ -132,6 +132,12 @@ FIELDS: dict[str, dict[str, Any]] = {
         "tools": [WEATHER],
         "tool_choice": {"type": "function", "function": {"name": "weather"}},
     },
+    "tool strict": {"tools": [tool(strict=True)], "tool_choice": "auto"},
+    "one call at most": {"tools": [WEATHER], "parallel_tool_calls": False},
+    "schema without reasoning": {
+        "response_format": {"type": "json_object"},
+        "include_reasoning": False,
+    },
     "tools in parallel": {"tools": [WEATHER], "parallel_tool_calls": True},
     "functions": {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
     "data_parallel_rank": {"data_parallel_rank": 1},
@@ -151,6 +157,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "scope": {"refusal_scope": "every_token"},
     "template": {"refusal_text": "template", "include_stop_str_in_output": True},
     "template in tools": {"refusal_text": "template", "tools": [WEATHER], "tool_choice": "auto"},
+    "the model's words": {"refusal_text": "generated", "max_tokens": 1},
     "language": {"refusal_text": "template", "refusal_language": scripted.RESPOND},
     "other rates": {"refusal_rates": {"temporal": 0}},
     "contradicting rates": {"refusal_rates": 0},
@@ -272,13 +279,18 @@ def decided(text: str) -> tuple[list[dict[str, Any]], str]:
     return details, content
 
 
+@pytest.fixture(params=["scripted_http", "frozen_http"])
+def either(request: pytest.FixtureRequest) -> httpx.Client:
+    """Of a checkpoint with a respond token, and of one without."""
+    client: httpx.Client = request.getfixturevalue(request.param)
+    return client
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("attack", [*FIELDS, *TEXTS])
-def test_by_the_request(
-    scripted_http: httpx.Client, count: Count, attack: str, stream: bool
-) -> None:
+def test_by_the_request(either: httpx.Client, count: Count, attack: str, stream: bool) -> None:
     body = BODY | {"stream": stream} | (FIELDS | TEXTS)[attack]
-    answer = scripted_http.post(CHAT, json=body)
+    answer = either.post(CHAT, json=body)
     if attack == "lora":
         assert answer.status_code == 404
     else:

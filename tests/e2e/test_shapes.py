@@ -230,6 +230,20 @@ class TestTools:
             message = ask(http, **fields)["choices"][0]["message"]
             assert message["content"].strip() == "One two three four"
 
+    @pytest.mark.parametrize("kind", ["strict", "one call at most"])
+    def test_what_vllm_constrains_goes_with_the_first_token_only(
+        self, http: httpx.Client, kind: str
+    ) -> None:
+        """vLLM puts a grammar around the calls of tools that are only offered."""
+        fields: dict[str, Any] = {"tools": [WEATHER], "parallel_tool_calls": False}
+        if kind == "strict":
+            function = WEATHER["function"] | {"strict": True}
+            fields = {"tools": [{"type": "function", "function": function}]}
+        assert not ask(http, **fields, **ANSWER)["choices"][0]["refusal_details"]["refused"]
+        response = http.post(CHAT, json={"messages": HELLO} | fields | EVERY)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "tools"
+
     def test_results_go_back(self, http: httpx.Client) -> None:
         call = {
             "id": "call-1",

@@ -1,9 +1,9 @@
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from vllm.exceptions import VLLMValidationError
+from vllm.sampling_params import StructuredOutputsParams
 
 from server.admission import Admission, Limits
 from server.checkpoint import Checkpoint
@@ -13,7 +13,6 @@ from server.schema import ChatRequest
 from steering.bounds import Bounds
 from steering.manifest import Manifest
 from steering.policy import Policy
-from steering.tokens import ControlTokens
 from tests.server.conftest import MANIFEST, SCOPED, SCORES, WordTokenizer
 
 POLICY = Policy(MANIFEST, SCOPED)
@@ -170,14 +169,18 @@ class TestScope:
         admission.admit(request(**fields), POLICY)
         assert refused(admission, refusal_scope="every_token", **fields).parameter in fields
 
-    def test_grammars_need_a_respond_token(
-        self, checkpoint: Checkpoint, tokenizer: Any, texts: RefusalTexts
-    ) -> None:
-        control = ControlTokens(respond=None, refuse=(2, 3))
-        other = replace(checkpoint, control=control)
-        without = Admission(other, tokenizer, Limits(8, False), texts)
-        assert refused(without, **JSON_MODE).parameter == "response_format"
-        without.admit(request(response_format={"type": "text"}), POLICY)
+    def test_of_every_token_goes_with_no_grammar_of_vllms(self, admission: Admission) -> None:
+        """vLLM's parsers put one around tools that are only offered."""
+        for scope in ("first_token", "every_token"):
+            accepted = request(refusal_scope=scope)
+            admission.admit(accepted, POLICY)
+            admission.check_tools(accepted)
+            accepted.structured_outputs = StructuredOutputsParams(structural_tag="{}")
+            if scope == "first_token":
+                admission.check_tools(accepted)
+        with pytest.raises(VLLMValidationError, match="first_token only") as caught:
+            admission.check_tools(accepted)
+        assert caught.value.parameter == "tools"
 
 
 class TestRefusalTexts:

@@ -33,6 +33,7 @@ class TestCategories:
         assert safety.calibration_prompts == 2
         assert found.calibrated
         assert (found.refusal_text, found.refusal_languages) == ("generated", ["en", "de"])
+        assert found.refusal_texts == ["generated", "template"]
 
     def test_without_calibration_have_thresholds_only(self) -> None:
         found = categories_view(MANIFEST, Policy(MANIFEST, {}), RefusalTexts(MANIFEST), "float32")

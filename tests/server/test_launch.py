@@ -30,6 +30,7 @@ from server.launch import (
     put_gate_in,
 )
 from steering.policy import Policy
+from steering.tokens import ControlTokens
 from tests.server.conftest import TEMPLATES
 
 
@@ -93,6 +94,14 @@ class TestPutGateIn:
         config = Namespace(enable_in_reasoning=True)
         with pytest.raises(LaunchError, match="enable_in_reasoning"):
             put_gate_in(arguments(structured_outputs_config=config), checkpoint, checkpoint.policy)
+
+    def test_leaves_reasoning_alone_without_a_respond_token(self, checkpoint: Checkpoint) -> None:
+        without = replace(checkpoint, control=ControlTokens(respond=None, refuse=(2, 3)))
+        config = Namespace(enable_in_reasoning=True)
+        args = arguments(reasoning_parser="qwen3", structured_outputs_config=config)
+        put_gate_in(args, without, checkpoint.policy)
+        assert args.demur_reasoning_parser == args.reasoning_parser == "qwen3"
+        assert os.environ[reasoning.ENVIRONMENT] == ""
 
     def test_refuses_servers_without_our_routes(
         self, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
@@ -215,7 +224,7 @@ class TestArguments:
         assert not parse(["demo"]).mirror_refusals
         assert parse(["demo", "--mirror-refusals"]).mirror_refusals
         assert parse(["demo", "--content-filter-results"]).content_filter_results
-        assert parse(["demo"]).refusal_text == "generated"
+        assert parse(["demo"]).refusal_text is None
         assert parse(["demo", "--refusal-text", "template"]).refusal_text == "template"
         assert parse(["demo"]).score_sample == SPARING
         assert parse(["demo", "--score-sample", "0.5"]).score_sample == Sample(0.5)
@@ -227,7 +236,14 @@ class TestArguments:
         check_texts(parse([folder]), checkpoint)
         with pytest.raises(LaunchError, match=r"has no refusal_templates\.yaml; write one"):
             check_texts(parse([folder, "--refusal-text", "template"]), checkpoint)
+        frozen = checkpoint.manifest.model_copy(update={"refusal_texts": ("template",)})
+        frozen_checkpoint = replace(checkpoint, manifest=frozen)
+        with pytest.raises(LaunchError, match=r"are templates.* has no refusal_templates\.yaml"):
+            check_texts(parse([folder]), frozen_checkpoint)
         TEMPLATES.save(tmp_path)
+        check_texts(parse([folder]), frozen_checkpoint)
+        with pytest.raises(LaunchError, match=r"--refusal-text generated: .* not trained to"):
+            check_texts(parse([folder, "--refusal-text", "generated"]), frozen_checkpoint)
         check_texts(parse([folder, "--refusal-text", "template"]), checkpoint)
         flags = ["--refusal-templates", str(tmp_path / "mine.yaml")]
         with pytest.raises(LaunchError, match=r"mine\.yaml cannot be read"):

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from vllm.exceptions import VLLMValidationError
 
-from server.flags import RefusalText
 from server.operator_file import OperatorFileError
 from server.refusal_texts import RefusalTexts
+from steering.manifest import RefusalText
 from steering.refusal_templates import TEMPLATES_FILE
 from tests.server.conftest import MANIFEST, TEMPLATES
 
@@ -24,6 +24,30 @@ languages:
 def path(tmp_path: Path) -> Path:
     TEMPLATES.save(tmp_path)
     return tmp_path / TEMPLATES_FILE
+
+
+class TestOfTemplatesOnly:
+    """A checkpoint whose model was not trained to write refusals."""
+
+    MANIFEST = MANIFEST.model_copy(update={"refusal_texts": ("template",)})
+    WHY = "refusals are templates, since its model was not trained to write them"
+
+    def test_templates_are_the_default(self, path: Path) -> None:
+        texts = RefusalTexts(self.MANIFEST, path)
+        assert texts.default == "template"
+        assert texts.resolve(None, "de") == GERMAN
+
+    def test_its_words_are_nobodys_to_ask_for(self, path: Path) -> None:
+        with pytest.raises(OperatorFileError, match=f"--refusal-text generated: .*{self.WHY}"):
+            RefusalTexts(self.MANIFEST, path, "generated")
+        with pytest.raises(VLLMValidationError, match=f"not 'generated': .*{self.WHY}") as caught:
+            RefusalTexts(self.MANIFEST, path).resolve("generated", None)
+        assert caught.value.parameter == "refusal_text"
+
+    @pytest.mark.parametrize("default", [None, "template"])
+    def test_templates_must_be_there(self, default: RefusalText | None) -> None:
+        with pytest.raises(OperatorFileError, match=rf"{self.WHY}.*has no {TEMPLATES_FILE}"):
+            RefusalTexts(self.MANIFEST, None, default)
 
 
 class TestWhoseWords:

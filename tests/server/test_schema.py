@@ -1,10 +1,12 @@
 import math
-from typing import Any
+from argparse import Namespace
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
 from vllm.exceptions import VLLMValidationError
 
+from server.judge import Judgement
 from server.schema import ChatRequest, RefusalSettings
 from server.turn import Turn
 from steering.settings import Settings, Steering
@@ -23,6 +25,13 @@ def request(**fields: Any) -> ChatRequest:
 def admitted(**fields: Any) -> ChatRequest:
     accepted = request(**fields)
     accepted.begin(Turn(STEERING, CONTROL))
+    return accepted
+
+
+def frozen(**fields: Any) -> ChatRequest:
+    """Admitted by a checkpoint without a respond token."""
+    accepted = request(**fields)
+    accepted.begin(Turn(STEERING, ControlTokens(respond=None, refuse=CONTROL.refuse)))
     return accepted
 
 
@@ -99,6 +108,21 @@ class TestSamplingParams:
         assert params.stop_token_ids == [9, *CONTROL.refuse]
         assert params.all_stop_token_ids == {9}, "a grammar may not end at a refuse token"
 
+    def test_without_a_respond_token_leave_the_answer_as_long_as_asked(self) -> None:
+        assert frozen(max_tokens=1).to_sampling_params(1, {}).max_tokens == 1
+
+    @pytest.mark.parametrize(
+        ("category", "thresholds"), [(None, (math.inf, math.inf)), (0, (-math.inf, math.inf))]
+    )
+    def test_carry_out_what_was_decided_ahead(
+        self, category: int | None, thresholds: tuple[float, ...]
+    ) -> None:
+        accepted = frozen(response_format={"type": "json_object"})
+        accepted.turn.ahead = Judgement(category, None)
+        params = accepted.to_sampling_params(1, {})
+        assert RowSettings.from_extra_args(params.extra_args) == RowSettings(thresholds)
+        assert (params.structured_outputs is None) == (category == 0)
+
     def test_need_an_admitted_request(self) -> None:
         with pytest.raises(RuntimeError, match="without being admitted"):
             request().to_sampling_params(1, {})
@@ -106,6 +130,32 @@ class TestSamplingParams:
     def test_never_carry_a_clients_own_arguments(self) -> None:
         params = admitted(vllm_xargs={"demur": [9.0]}).to_sampling_params(1, {})
         assert RowSettings.from_extra_args(params.extra_args) == RowSettings((0.5, math.inf))
+
+
+class TestGrammars:
+    FORMAT: ClassVar[Any] = {"response_format": {"type": "json_object"}}
+
+    def test_are_decided_ahead_without_a_respond_token(self) -> None:
+        assert frozen(**self.FORMAT).is_decided_ahead
+        assert frozen(structured_outputs={"choice": ["One"]}).is_decided_ahead
+        assert not frozen(response_format={"type": "text"}).is_decided_ahead
+        assert not admitted(**self.FORMAT).is_decided_ahead
+
+    def test_start_where_vllm_has_them_start_without_a_respond_token(self) -> None:
+        reasons = Namespace(reasoning_parser=True, is_reasoning_end=lambda ids: 7 in ids)
+        silent = {"include_reasoning": False}
+        for parser, fields, expected in (
+            (None, {}, None),
+            (None, silent, True),
+            (reasons, {}, False),
+            (reasons, silent, True),
+        ):
+            ended = frozen(**fields).resolve_reasoning_ended(parser, [1])  # type: ignore[arg-type]
+            assert ended is expected
+            # Otherwise the engine's parser looks for the respond token.
+            ours = admitted(**fields).resolve_reasoning_ended(parser, [1])  # type: ignore[arg-type]
+            assert ours is None
+        assert frozen().resolve_reasoning_ended(reasons, [1, 7])  # type: ignore[arg-type]
 
 
 def test_the_echo_says_what_was_asked_and_what_it_came_to() -> None:

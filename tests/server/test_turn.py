@@ -1,3 +1,6 @@
+import math
+
+from server.judge import Judgement
 from server.turn import Choice, Turn
 from steering.settings import Steering
 from steering.tokens import ControlTokens
@@ -33,3 +36,12 @@ def test_a_piece_of_a_refusal_is_changed_where_vllm_would_write_otherwise() -> N
     assert state.has_news()
     choice.has_logprobs, choice.ends = False, True
     assert state.has_news()
+
+
+def test_the_gate_carries_out_what_was_decided_ahead() -> None:
+    state = turn()
+    assert state.thresholds == (0.0, 0.0)
+    state.ahead = Judgement(1, None)
+    assert state.thresholds == (math.inf, -math.inf)
+    state.ahead = Judgement(None, None)
+    assert state.thresholds == (math.inf, math.inf)

@@ -49,6 +49,14 @@ def test_a_respond_token_may_be_missing() -> None:
     assert manifest.tokens == ("<|refuse:safety|>", "<|refuse:temporal|>")
 
 
+def test_says_whether_the_model_writes_refusals(tmp_path: Path) -> None:
+    plain = json.loads(MANIFEST.model_dump_json())
+    del plain["refusal_texts"]
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(plain))
+    assert Manifest.load(tmp_path).writes_refusals
+    assert not Manifest.load(write(tmp_path, refusal_texts=["template"])).writes_refusals
+
+
 def test_names_the_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=rf"{tmp_path}.*refusal\.json.*demur-train"):
         Manifest.load(tmp_path)
@@ -62,6 +70,8 @@ def test_names_the_file_that_is_missing(tmp_path: Path) -> None:
         ({"categories": [{"name": "Safety!", "token": "<|a|>"}]}, "categories.0.name"),
         ({"categories": [{"name": "safety"}]}, "categories.0.token"),
         ({"scopes": ["somewhere"]}, "scopes"),
+        ({"refusal_texts": ["both"]}, "refusal_texts.0"),
+        ({"refusal_texts": ["generated"]}, "must hold 'template'"),
         ({"colour": "blue"}, "colour"),
         ({"categories": [{"name": "a", "token": "<|a|>"}] * 2}, "'a' is listed twice"),
         ({"respond_token": "<|refuse:safety|>"}, "'<|refuse:safety|>' is listed twice"),

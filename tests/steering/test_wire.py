@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from steering.tokens import ControlTokens
-from steering.wire import GateConfig, RowSettings
+from steering.wire import GateConfig, RowSettings, forcing
 
 CONFIG = GateConfig(ControlTokens(respond=7, refuse=(9, 8)), defaults=(0.0, math.inf))
 SETTINGS = RowSettings((0.5, -math.inf), every_token=True, bias=((7, -100.0), (0, 2.5)))
@@ -66,3 +66,8 @@ def test_anything_else_is_refused_in_front_and_gets_the_default_in_the_engine(
 def test_settings_for_another_number_of_categories_get_the_default(count: int) -> None:
     settings = RowSettings((-math.inf,) * count)
     assert CONFIG.row_settings(settings.to_extra_args()) == RowSettings(CONFIG.defaults)
+
+
+def test_every_decision_can_be_forced() -> None:
+    assert forcing(1, 3) == (math.inf, -math.inf, math.inf)
+    assert forcing(None, 2) == (math.inf, math.inf)
