@@ -40,7 +40,7 @@ def score_answers(
     limit = getattr(model.config, "max_position_embeddings", None)
     check_lengths(encoded, limit)
     scores = np.empty((len(encoded), len(control.refuse)), dtype=np.float32)
-    ends = _ends(model, tokenizer)
+    ends = ends_of(model, tokenizer)
     model.train(False)
     with Progress("answering", len(encoded), unit="prompt") as progress, torch.inference_mode():
         for rows in batches(encoded, batch_size):
@@ -90,7 +90,7 @@ def _largest(
     return largest.cpu().numpy()
 
 
-def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+def ends_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     """Ids of the tokens that end an answer."""
     config = getattr(model, "generation_config", None)
     named = getattr(config, "eos_token_id", None)

@@ -29,7 +29,7 @@ from training.rendering import EncodingError, end_of_turn, render
 def load_base(config: BaseConfig) -> PreTrainedModel:
     """The base model's weights, on the CPU. Raises BaseError."""
     source = locate(config.base, config.revision)
-    dtype = "auto" if config.dtype == "auto" else getattr(torch, config.dtype)
+    dtype = getattr(torch, config.dtype)
     model = _read(
         config,
         lambda: AutoModelForCausalLM.from_pretrained(

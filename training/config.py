@@ -1,6 +1,6 @@
 """Configuration of a training run. Every default is written here, or in a recipe, once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -14,7 +14,6 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Dtype = Literal["float32", "bfloat16"]
-BaseDtype = Literal["float32", "bfloat16", "auto"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 LossOn = Literal["answer", "all"]
 
@@ -63,8 +62,8 @@ class BaseConfig(Section):
     for a GGUF file inside an installed package."""
     revision: str = "main"
     """Branch, tag or commit on the hub; files have none."""
-    dtype: BaseDtype = "float32"
-    """Of the weights while they are trained, and in the checkpoint; `auto` is the base's."""
+    dtype: Dtype = "float32"
+    """Of the weights while they are trained, and in the checkpoint."""
     attention: Attention = "sdpa"
     """The implementation of attention while training."""
     template: str = OWN
@@ -76,7 +75,17 @@ class BaseConfig(Section):
     """Name of the base vocabulary's reserved tokens, with `{}` for their number, such as
     `<|reserved_special_token_{}|>`: the control tokens take their places. Empty adds new tokens."""
     pad_vocabulary_to: Count = 64
-    """Where the embeddings must grow, they grow to a multiple of this: what tensor cores want."""
+    """Where the embeddings must grow, they grow to a multiple of this: what tensor cores want. A
+    frozen base grows by the control tokens alone."""
+    start_rows: Literal["fitted", "mean"] = "fitted"
+    """What the control tokens' output rows start as: fitted to the training prompts' decisions on
+    the base as it is, or the mean of describing words' rows."""
+    rows_l2: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["cross-validated"] = (
+        "cross-validated"
+    )
+    """The penalty of fitted rows; see `training.row_fit`."""
+    rows_prompts: Count | Literal["all"] = "all"
+    """Training prompts that rows are fitted to, drawn at random; each costs a forward pass."""
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -88,10 +97,12 @@ class BaseConfig(Section):
 
 
 class AdapterConfig(Section):
-    """Which weights are trained: all of them, or low-rank updates that are merged at the end."""
+    """Which weights are trained: all, low-rank updates that are merged at the end, or none."""
 
-    method: Literal["full", "lora", "qlora"] = "full"
-    """`qlora` holds the base in 4 bits while training; it takes a CUDA GPU and bitsandbytes."""
+    method: Literal["full", "lora", "qlora", "frozen"] = "full"
+    """`qlora` holds the base in 4 bits while training; it takes a CUDA GPU and bitsandbytes.
+    `frozen` leaves the base as it is: only the control tokens' output rows are fitted, there is no
+    respond token, and refusals are templates."""
     rank: Count = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     """The updates are scaled by alpha / rank."""
@@ -186,6 +197,16 @@ class MethodsConfig(Section):
     """Refused records, triples apart, to each ordinary one."""
     contrast_share: Annotated[float, Field(ge=0, lt=1)] | Literal["given"] = "given"
     """Share of the harmless look-alikes in these and the refused records together."""
+    answer_share: Share = 1.0
+    """Share of the records whose answers are learnt; of the others only the decision is. Triples
+    are always learnt whole. What a harmless record lacks, the base itself answers."""
+    base_answer_tokens: Count = 64
+    """Length of the base's own answers."""
+    decision_weight: Ratio = 1.0
+    """Weight of the mean loss over decisions, beside that over the other labels. 0 takes one mean
+    over all labels, as the papers do."""
+    keep_base: Ratio = 0.0
+    """Weight of the divergence from the base's own distribution on its own answers."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -224,3 +245,25 @@ class Recipe(Section):
     sft: SftConfig = SftConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the data, the first weights and the order of examples."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the base stays as it is."""
+        return self.adapter.method == "frozen"
+
+    def faults(self) -> Iterator[str]:
+        """Settings that do not go together, one sentence each."""
+        if self.methods.keep_base and self.sft.batching == "packed":
+            yield "methods.keep_base needs sft.batching=padded or padding_free"
+        if self.methods.keep_base and not isinstance(self.model, BaseConfig):
+            yield "methods.keep_base needs a base model: a model from scratch has no answers yet"
+        if self.methods.answer_share < 1 and not (self.frozen or self.methods.respond_token):
+            yield "methods.answer_share below 1 needs methods.respond_token=true"
+        if not self.frozen:
+            return
+        if not isinstance(self.model, BaseConfig):
+            yield "adapter.method=frozen needs a base model"
+        elif self.model.start_rows != "fitted" or self.model.reserved_tokens:
+            yield "adapter.method=frozen needs model.start_rows=fitted and no model.reserved_tokens"
+        if self.methods.tokens == "none" or self.methods.respond_token:
+            yield "adapter.method=frozen needs refuse tokens and methods.respond_token=false"

@@ -12,7 +12,7 @@ Where a template has a thinking part, the control token stands before it: the de
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -36,6 +36,8 @@ class Example:
     input_ids: list[int]
     labels: list[int]
     """Per position the token to be predicted there (unshifted), or IGNORED."""
+    kept: list[int] | None = None
+    """Of the base's own answer: per position its place among those of all such answers, or -1."""
 
 
 def lay_out(
@@ -110,6 +112,18 @@ class Encoder:
             self.control_of(record),
             answer_of(self.tokenizer, prompt, record.conversation),
         )
+
+    def encode_base(self, record: Record, answer: Sequence[int], kept: int) -> Example:
+        """Encode a record with the base's own answer, whose positions begin at `kept` of all.
+
+        Raises PromptTooLongError.
+        """
+        prompt = prompt_ids(self.tokenizer, record.prompt)
+        control = self.control_of(record)
+        example = lay_out(prompt, control, answer, self.max_length, self.loss_on)
+        before = len(prompt) + len(control)
+        places = [*([-1] * before), *range(kept, kept + len(answer))]
+        return replace(example, kept=places[: len(example.input_ids)])
 
     def decisions(self, records: Iterable[Record]) -> list[Example]:
         """Examples that end behind the control token: of refusals and their look-alikes."""

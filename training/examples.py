@@ -4,12 +4,14 @@ import hashlib
 import logging
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedTokenizerBase
 
+from training.base_answers import BaseAnswers, OwnAnswer
 from training.config import Recipe, Splits
 from training.datasets.split import folded
 from training.encoding import Encoder, Example, PromptTooLongError
@@ -41,7 +43,8 @@ class HeldOut:
     """What a model in training is measured on."""
 
     by_kind: dict[str, list[Example]]
-    """Examples by what they teach: refusal, contrast, answer, safe, prefix, rto; none is empty."""
+    """Examples by what they teach: refusal, contrast, answer, safe, prefix, rto, or, where a record
+    has no answer, decision; none is empty."""
     decisions: list[Decision]
     """Empty for a model without control tokens."""
     refuse_ids: tuple[int, ...]
@@ -61,15 +64,23 @@ def splits_of(recipe: Recipe) -> Splits:
 
     Raises RecordError with the faults of all records, or RunError if none is to be learnt.
     """
+    if faults := list(recipe.faults()):
+        raise RunError("; ".join(faults))
     splits = recipe.data(recipe.seed)
-    _check(splits)
+    _check(splits, recipe)
     return apply_methods(recipe.methods, splits, recipe.seed)
 
 
-def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Examples:
+def build_examples(
+    recipe: Recipe,
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    own: BaseAnswers | None = None,
+) -> Examples:
     """Encode the training records by the recipe's methods, holding out its share of them.
 
     splits: as `splits_of` gives them. The same ones give the same examples in the same order.
+    own: the base's own answers, to records that have none.
     Raises EncodingError, and RunError if there is no example to train on, or none to measure on
     although a share is to be held out.
     """
@@ -82,7 +93,8 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     train, held = hold_out(splits.train, recipe.sft.eval_share, recipe.seed)
     triples = TripleEncoder(encoder, recipe.methods, random.Random(recipe.seed))
     logger.info("Encoding %d records.", len(splits.train))
-    examples = encode_all(train, triples)
+    expand = Expansion(triples, recipe, {} if own is None else own.by_prompt())
+    examples = encode_all(train, expand)
     if recipe.sft.decision_copies:
         examples += encoder.decisions(train) * recipe.sft.decision_copies
     if not examples:
@@ -97,20 +109,57 @@ def build_examples(recipe: Recipe, splits: Splits, tokenizer: PreTrainedTokenize
     return Examples(examples, held_out)
 
 
-def encode_all(records: Sequence[Record], triples: TripleEncoder) -> list[Example]:
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """What each record teaches: a triple, its answer, the base's own, or its decision alone."""
+
+    triples: TripleEncoder
+    recipe: Recipe
+    own: Mapping[tuple[int, ...], OwnAnswer]
+    """The base's own answers, by the prompt's token ids."""
+
+    def examples(self, record: Record) -> Sequence[Example]:
+        """Those of one record; none if nothing is to be decided. Raises PromptTooLongError."""
+        encoder = self.triples.encoder
+        if record.harmful is not None:
+            return self.triples.expand(record)
+        if learns_answer(record, self.recipe):
+            if record.answered:
+                return [encoder.encode(record)]
+            own = self.own.get(tuple(prompt_ids(encoder.tokenizer, record.prompt)))
+            if own is not None:
+                return [encoder.encode_base(record, own.ids, own.start)]
+        if not encoder.control_of(record):
+            return []
+        return [encoder.encode(record, decision_only=True)]
+
+
+def learns_answer(record: Record, recipe: Recipe) -> bool:
+    """Whether the record is among those whose answers are learnt, by a hash with the seed."""
+    share = recipe.methods.answer_share
+    return share == 1 or _draw(record, f"answer {recipe.seed}") < share
+
+
+def lacks_answer(record: Record, recipe: Recipe) -> bool:
+    """Whether the base itself is to answer the record."""
+    harmless = record.category is None and not record.answered
+    return harmless and learns_answer(record, recipe)
+
+
+def encode_all(records: Sequence[Record], expand: Expansion) -> list[Example]:
     """The examples of all records but those whose prompt is too long; the log says how many."""
-    encoder = triples.encoder
+    encoder = expand.triples.encoder
     examples: list[Example] = []
     skipped = cut = 0
-    end = end_of_turn(encoder.tokenizer)
+    ends = {end_of_turn(encoder.tokenizer), *(encoder.control.ids if encoder.control else ())}
     for record in records:
         try:
-            made = triples.expand(record)
+            made = expand.examples(record)
         except PromptTooLongError:
             skipped += 1
             continue
         examples.extend(made)
-        cut += any(example.input_ids[-1] != end for example in made)
+        cut += any(example.input_ids[-1] not in ends for example in made)
     if skipped or cut:
         logger.warning(
             "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",
@@ -134,14 +183,18 @@ def hold_out(
         return records, []
     parts: tuple[list[Record], list[Record]] = ([], [])
     for record in records:
-        asked = next(turn.content for turn in reversed(record.messages) if turn.role == "user")
-        key = folded(_APOSTROPHES.sub("", asked))
-        digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
-        parts[int.from_bytes(digest[:8]) < share * 2**64].append(record)
+        parts[_draw(record, str(seed)) < share].append(record)
     return parts
 
 
-def _check(splits: Splits) -> None:
+def _draw(record: Record, salt: str) -> float:
+    """A number from 0 to 1 that depends on `salt` and on what the last user turn asks."""
+    asked = next(turn.content for turn in reversed(record.messages) if turn.role == "user")
+    key = folded(_APOSTROPHES.sub("", asked))
+    return int.from_bytes(hashlib.sha256(f"{salt} {key}".encode()).digest()[:8]) / 2**64
+
+
+def _check(splits: Splits, recipe: Recipe) -> None:
     names = splits.manifest.names
     faults = [
         f"{kind} record {record.id or index}: {fault}"
@@ -153,6 +206,13 @@ def _check(splits: Splits) -> None:
         for index, record in enumerate(records)
         for fault in record.faults("training" if kind == "training" else "calibration", names)
     ]
+    if recipe.methods.tokens == "none":
+        faults += [
+            f"training record {record.id or index}: ends in no answer, and without control tokens"
+            " (methods.tokens=none) there is nothing else to learn from it"
+            for index, record in enumerate(splits.train)
+            if not record.answered
+        ]
     if faults:
         raise RecordError(faults)
     if not splits.train:
@@ -163,7 +223,11 @@ def _held_out(records: Sequence[Record], triples: TripleEncoder) -> HeldOut:
     encoder = triples.encoder
     by_kind: dict[str, list[Example]] = {}
     for record in records:
-        made = triples.makers if record.harmful is not None else {_kind(record): encoder.encode}
+        made: Mapping[str, Callable[[Record], Example]] = {_kind(record): encoder.encode}
+        if record.harmful is not None:
+            made = triples.makers
+        elif not record.answered:
+            made = {"decision": partial(encoder.encode, decision_only=True)}
         for kind, make in made.items():
             with suppress(PromptTooLongError):
                 example = make(record)

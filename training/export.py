@@ -22,7 +22,7 @@ def write_checkpoint(
     splits: Splits,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a checkpoint that meets the contract, with the held-out prompts; the manifest last.
+    """Write a checkpoint that meets the contract, with the held-out prompts.
 
     weights: the model's, where the model itself holds only a part of them.
     """
@@ -32,6 +32,11 @@ def write_checkpoint(
     generation.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
     tokenizer.save_pretrained(folder)
+    write_companions(folder, splits)
+
+
+def write_companions(folder: Path, splits: Splits) -> None:
+    """Write what goes with the model: held-out prompts, templates and, last, the manifest."""
     for path, records in [(CALIBRATION_PROMPTS, splits.calibration), (TEST_PROMPTS, splits.test)]:
         if records:
             (folder / path).parent.mkdir(exist_ok=True)

@@ -113,7 +113,9 @@ def sizes_of(
             if isinstance(module, torch.nn.Linear) and module is not head
         )
     trained = whole
-    if recipe.adapter.method != "full":
+    if recipe.frozen:
+        trained = 0
+    elif recipe.adapter.method != "full":
         adapted = attach(model, control_tokens(manifest, tokenizer), recipe.adapter, recipe.seed)
         trained = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
         whole += trained
@@ -153,7 +155,9 @@ def outline_of(recipe: Recipe, splits: Splits) -> tuple[PreTrainedModel, PreTrai
     model = outline(config)
     if len(tokenizer) > model.config.get_text_config().vocab_size:
         model.resize_token_embeddings(
-            len(tokenizer), pad_to_multiple_of=config.pad_vocabulary_to, mean_resizing=False
+            len(tokenizer),
+            pad_to_multiple_of=1 if recipe.frozen else config.pad_vocabulary_to,
+            mean_resizing=False,
         )
     return model, tokenizer
 
@@ -168,7 +172,9 @@ def memory_of(recipe: Recipe, sizes: Sizes, work: Work, shards: int) -> Memory:
         sizes,
         weight_bytes=weight_bytes,
         # PEFT (0.21) keeps adapters in float32, but TRL (1.16) those of QLoRA in bfloat16.
-        trained_bytes={"full": weight_bytes, "lora": 4, "qlora": 2}[recipe.adapter.method],
+        trained_bytes={"full": weight_bytes, "lora": 4, "qlora": 2, "frozen": 0}[
+            recipe.adapter.method
+        ],
         activation_bytes=2 if "bfloat16" in (sft.precision, recipe.model.dtype) else 4,
         tokens=tokens,
         logit_tokens=0 if tiled else tokens,

@@ -16,6 +16,7 @@ from training.paper_recipes import (
     mistral_7b_refusal,
     qwen3_8b_refusal,
 )
+from training.smollm2_recipes import smollm2, smollm2_lora
 
 DEMO_NOTICE = (
     "This is a demonstration model: a few million parameters, trained from scratch on generated"
@@ -79,6 +80,8 @@ def scratch() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
+    "smollm2-lora": smollm2_lora,
+    "smollm2": smollm2,
     "demo": demo,
     "demo-derta": demo_derta,
     "scratch": scratch,

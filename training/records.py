@@ -33,8 +33,8 @@ ROLES = ("system", "user", "assistant", "tool")
 
 Parsed = TypeVar("Parsed")
 Purpose = Literal["training", "calibration"]
-"""What a record is read for. A training record ends in the assistant turn to be learnt; a
-calibration record is a prompt, and an assistant turn at its end is dropped."""
+"""What a record is read for. A training record ends in the assistant turn to be learnt, or teaches
+its decision alone; of a calibration record an assistant turn at its end is dropped."""
 
 _TOKEN_LIKE = re.compile(r"<\|[^\s<>|]+\|>")
 _FOLLOWERS = {
@@ -121,8 +121,12 @@ class Record:
     @property
     def prompt(self) -> Prompt:
         """The conversation without the assistant turn at the end, if there is one."""
-        ends_in_answer = bool(self.messages) and self.messages[-1].role == "assistant"
-        return Prompt(self.messages[:-1] if ends_in_answer else self.messages, self.tools)
+        return Prompt(self.messages[:-1] if self.answered else self.messages, self.tools)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ends in an assistant turn."""
+        return bool(self.messages) and self.messages[-1].role == "assistant"
 
     @property
     def conversation(self) -> Prompt:
@@ -145,8 +149,8 @@ class Record:
         """
         found = [*_faults_of_messages(self.messages), *_faults_of_order(self.messages)]
         last = self.messages[-1].role if self.messages else None
-        if purpose == "training" and last not in (None, "assistant"):
-            found.append(f"a training record must end in an assistant turn, not in {last!r}")
+        if purpose == "training" and self.harmful is not None and last == "user":
+            found.append("a triple must end in an assistant turn, its safe answer")
         if self.category is not None and self.contrast_of is not None:
             found.append("a contrast record is harmless: its category must be null")
         if self.harmful is not None:

@@ -31,7 +31,7 @@ from training.states import Floats32
 
 CHUNK = 2048
 """Decisions whose states are in float64 at a time."""
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+PENALTIES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """Among which cross-validation chooses; the strongest first: each fit starts from the last."""
 FOLDS = 5
 NONE = -1
@@ -119,11 +119,10 @@ def fit_rows(
     basis = Basis.of(decisions)
     if l2 is None:
         l2 = cross_validate(decisions, classes, head, basis)
-    path = [each for each in PENALTIES if each > l2] + [l2]
     parameters = start_of(decisions, classes, head)
-    for each in path:
-        parameters = optimum(decisions, head, basis, each, parameters)
-    return basis.rows(parameters), l2
+    for each in (each for each in PENALTIES if each > l2):
+        parameters = optimum(decisions, head, basis, each, parameters, precise=False)
+    return basis.rows(optimum(decisions, head, basis, l2, parameters)), l2
 
 
 def cross_validate(decisions: Decisions, classes: int, head: OutputHead, basis: Basis) -> float:

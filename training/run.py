@@ -15,18 +15,21 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from training.adapters import adapter_state, attach, merge, quantization
+from training.base_answers import FILE as ANSWERS_FILE
+from training.base_answers import BaseAnswers
 from training.base_source import BaseError
 from training.config import Recipe, Splits
 from training.examples import build_examples, splits_of
-from training.export import in_dtype, write_checkpoint
+from training.export import in_dtype, write_checkpoint, write_companions
 from training.loading import control_tokens, load
+from training.losses import Objective
 from training.model_card import write_model_card
 from training.processes import join
 from training.run_folder import FOLDER, METRICS, fingerprint, write_run_folder
 from training.sft import fit, last_save
 from training.start import write_start
 from training.storage import storing
-from training.work_folder import check_output, open_work_folder, put_in_place
+from training.work_folder import STATES, check_output, open_work_folder, put_in_place
 
 CPU = torch.device("cpu")
 GO_ON = "Nothing that was finished is lost: run the same command again to go on from the last save."
@@ -68,11 +71,18 @@ def _train(
     if here.is_main_process:
         _prepare(part, recipe, splits, here.num_processes)
     here.wait_for_everyone()
+    if recipe.frozen:
+        if here.is_main_process:
+            _finish_frozen(part, recipe, splits)
+            put_in_place(part / "finished", output, part, keep_states=True)
+        here.wait_for_everyone()
+        return
     model, tokenizer = _load_start(part / "start", recipe)
     if recipe.adapter.method != "full":
         control = control_tokens(splits.manifest, tokenizer)
         model = cast(PreTrainedModel, attach(model, control, recipe.adapter, recipe.seed))
-    examples = build_examples(recipe, splits, tokenizer)
+    own = BaseAnswers.load(part / "start")
+    examples = build_examples(recipe, splits, tokenizer, own)
     logger.info(
         "Training %s of %s parameters on %d examples.",
         f"{model.num_parameters(only_trainable=True):,}",
@@ -84,6 +94,7 @@ def _train(
         tokenizer,
         examples,
         recipe.sft,
+        objective=objective_of(recipe, splits, tokenizer, own),
         seed=recipe.seed,
         saves=part / "saves",
         metrics=part / FOLDER / METRICS,
@@ -101,11 +112,39 @@ def _train(
     here.wait_for_everyone()
 
 
+def objective_of(
+    recipe: Recipe,
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    own: BaseAnswers | None,
+) -> Objective | None:
+    """The loss of the recipe's methods; None for the plain mean over labels."""
+    methods = recipe.methods
+    if methods.tokens == "none" or not (methods.decision_weight or methods.keep_base):
+        return None
+    return Objective(
+        control_tokens(splits.manifest, tokenizer).ids,
+        methods.decision_weight,
+        methods.keep_base,
+        own.top if own is not None and methods.keep_base else None,
+    )
+
+
+def _finish_frozen(part: Path, recipe: Recipe, splits: Splits) -> None:
+    """The checkpoint of a frozen base: the start as it is, and what goes with it."""
+    finished = part / "finished"
+    shutil.rmtree(finished, ignore_errors=True)
+    shutil.copytree(part / "start", finished, ignore=shutil.ignore_patterns(ANSWERS_FILE))
+    shutil.copytree(part / FOLDER, finished / FOLDER)
+    write_model_card(finished, recipe, splits)
+    write_companions(finished, splits)
+
+
 def _prepare(part: Path, recipe: Recipe, splits: Splits, processes: int) -> None:
     open_work_folder(part, fingerprint(recipe, splits, processes))
     write_run_folder(part / FOLDER, recipe, splits, processes)
     if not (part / "start").exists():
-        write_start(part / "start", recipe, splits.train, splits.manifest)
+        write_start(part / "start", recipe, splits, part / STATES)
     # Here, so that no process meets a save that another is removing.
     last_save(part / "saves")
 

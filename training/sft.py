@@ -26,10 +26,12 @@ from trl.data_utils import pack_dataset
 from trl.trainer.sft_config import SFTConfig
 
 from training.callbacks import COMPLETE, MarkComplete, MeasureAtEnd, ShowProgress, WriteMetrics
+from training.collator import KEPT, Collator
 from training.config import SftConfig
 from training.encoding import Example
 from training.errors import TrainingError
 from training.examples import Examples, HeldOut
+from training.losses import OTHER, Objective
 from training.trainer import ResumableTrainer
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ def fit(
     examples: Examples,
     config: SftConfig,
     *,
+    objective: Objective | None = None,
     seed: int,
     saves: Path,
     metrics: Path,
@@ -53,7 +56,7 @@ def fit(
     """Train `model` in place, from the last complete save in the folder `saves` if there is one.
 
     A run with the same arguments that was interrupted at any point ends with the weights of one
-    that was not. The loss is the mean over the batch's labels that are not ignored.
+    that was not. The loss is `objective`, or the mean over the labels that are not ignored.
     metrics: a file of JSON lines, one for each time that something is logged or measured.
     Returns the trained weights; where they are sharded, whole ones in the main process.
     Raises SftError.
@@ -66,6 +69,9 @@ def fit(
         processing_class=tokenizer,
         train_dataset=train_dataset(examples.train, config),
         eval_dataset=_eval_datasets(examples.held_out),
+        data_collator=Collator(
+            pad_token_id=tokenizer.pad_token_id, padding_free=config.batching != "padded"
+        ),
         callbacks=[
             MarkComplete(),
             WriteMetrics(metrics),
@@ -76,6 +82,10 @@ def fit(
         ],
     )
     trainer.held_out = examples.held_out
+    if objective is not None:
+        trainer.objective = objective
+        # It counts the whole step already: transformers (5.19) must not divide by the batches.
+        trainer.loss_is_scaled_for_ga = True  # type: ignore[assignment]
     trainer.remove_callback(PrinterCallback)
     if last is not None:
         logger.info("Going on from step %s.", last.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-"))
@@ -128,12 +138,13 @@ def _has_ended(save: Path) -> bool:
 
 
 def _dataset(examples: Sequence[Example]) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "input_ids": [example.input_ids for example in examples],
-            "labels": [example.labels for example in examples],
-        }
-    )
+    columns = {
+        "input_ids": [example.input_ids for example in examples],
+        "labels": [example.labels for example in examples],
+    }
+    if any(example.kept is not None for example in examples):
+        columns[KEPT] = [example.kept or [OTHER] * len(example.input_ids) for example in examples]
+    return Dataset.from_dict(columns)
 
 
 def _eval_datasets(held_out: HeldOut | None) -> dict[str, Dataset] | None:
@@ -176,6 +187,8 @@ def _arguments(config: SftConfig, seed: int, saves: Path, held_out: HeldOut | No
         logging_steps=config.log_every,
         report_to=config.report_to,
         disable_tqdm=True,
+        # Which of the base's own answers' positions a row has is no input of the model.
+        remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),
         # The examples are encoded and cut already.
         max_length=None,

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from datasets import Dataset, concatenate_datasets
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from trl.trainer.sft_trainer import SFTTrainer
 
+from training.collator import KEPT
 from training.encoding import IGNORED
 from training.examples import HeldOut
+from training.losses import OTHER, Objective
 from training.measuring import mean_losses, measure_decisions
 from training.sampler import LengthBatches
 
@@ -24,6 +27,8 @@ PACKED_LENGTHS = "seq_lengths"
 class ResumableTrainer(SFTTrainer):
     """See the module's text. `eval_dataset` maps kinds of examples to datasets, or is None."""
 
+    objective: Objective | None = None
+    """What is minimised; None for the mean over labels."""
     held_out: HeldOut | None = None
     """Where the decisions to measure come from; the examples by kind are `eval_dataset`."""
 
@@ -33,17 +38,56 @@ class ResumableTrainer(SFTTrainer):
         return LengthBatches(grouping(dataset), self.args.train_batch_size, self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """The model's own loss for small vocabularies on a CPU, TRL's elsewhere: the same mean.
+        """The objective; without one, or when measuring, the mean over labels.
+
+        That is the model's own loss for small vocabularies on a CPU, TRL's elsewhere.
 
         TRL (1.16) saves memory by projecting tile by tile, twice. Away from Triton devices it
         projects the positions without a label too, a third of the time that a small model takes.
         """
+        if self.objective is not None and model.training:
+            return self._objective_loss(self.objective, model, inputs, **kwargs)
         assert isinstance(self.processing_class, PreTrainedTokenizerBase)
         if self.args.device.type == "cpu" and len(self.processing_class) <= SMALL_VOCABULARY:
             return Trainer.compute_loss(self, model, inputs, *args, **kwargs)
         return super().compute_loss(  # type: ignore[no-untyped-call]
             model, inputs, *args, **kwargs
         )
+
+    def _objective_loss(
+        self,
+        objective: Objective,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        num_items_in_batch: torch.Tensor,
+    ) -> torch.Tensor:
+        """The batch's part of the objective; logits are computed only where there are labels.
+
+        num_items_in_batch: the counts of the whole step, by `_get_num_items_in_batch`.
+        """
+        labels, kept = aligned(inputs)
+        columns = (labels != IGNORED).any(dim=0).nonzero()[:, 0]
+        if not len(columns):
+            columns = columns.new_zeros(1)
+        given = {name: each for name, each in inputs.items() if name not in ("labels", KEPT)}
+        logits = model(**given, logits_to_keep=columns, use_cache=False).logits
+        if kept is not None:
+            kept = kept[:, columns]
+        loss: torch.Tensor = objective.loss(logits, labels[:, columns], kept, num_items_in_batch)
+        # The gradients of processes are averaged, and each has divided by the counts of all.
+        return loss * int(self.accelerator.num_processes)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """[3] labels of each kind in the step, over its batches and all processes.
+
+        Without an objective as in transformers (5.19), which calls this before each step.
+        """
+        if self.objective is None:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        counts = torch.zeros(3, dtype=torch.int64)
+        for batch in batch_samples:
+            counts += self.objective.counts(*aligned(batch)).cpu()
+        return self.accelerator.reduce(counts.to(device))
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure the held-out losses by kind and the decisions, and tell the callbacks.
@@ -87,6 +131,16 @@ class ResumableTrainer(SFTTrainer):
                 total += torch.tensor([float(loss) * labels, labels], device=total.device)
         nll, count = self.accelerator.reduce(total).tolist()
         return nll, int(count)
+
+
+def aligned(batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Labels and kept places, [B, T], moved to where they are predicted: the last has none."""
+    moved = {
+        name: F.pad(batch[name][:, 1:], (0, 1), value=filling)
+        for name, filling in (("labels", IGNORED), (KEPT, OTHER))
+        if name in batch
+    }
+    return moved["labels"], moved.get(KEPT)
 
 
 def filled(dataset: Dataset, multiple: int) -> Dataset:

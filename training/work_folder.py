@@ -2,6 +2,7 @@
 
     OUTPUT.part/run.json     what the run is made of; another recipe or other data start anew
     OUTPUT.part/start/       tokenizer and untrained model, with their control tokens
+    OUTPUT.part/states/      the base's hidden states; they outlive what they were read for
     OUTPUT.part/saves/       the trainer's saves
     OUTPUT.part/finished/    the checkpoint, renamed to OUTPUT when it is whole
 
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from steering.manifest import MANIFEST_FILE
 from training.errors import TrainingError
+
+STATES = "states"
 
 logger = logging.getLogger(__name__)
 
@@ -43,23 +46,38 @@ def open_work_folder(part: Path, fingerprint: str) -> None:
     Raises RunError if `part` is something else.
     """
     run = part / "run.json"
-    if part.exists() and any(part.iterdir()):
+    if part.exists() and any(each.name != STATES for each in part.iterdir()):
         if not run.is_file():
             raise RunError(f"{part} is in the way: it is not the work folder of a training run")
         if run.read_text(encoding="utf-8", errors="replace") == fingerprint:
             logger.info("Going on with the interrupted run in %s.", part)
             return
         logger.info("The interrupted run in %s had other settings or data: starting anew.", part)
-        shutil.rmtree(part)
+        _clear(part)
     part.mkdir(parents=True, exist_ok=True)
     run.write_text(fingerprint, encoding="utf-8")
 
 
-def put_in_place(finished: Path, output: Path, part: Path) -> None:
-    """Rename the whole checkpoint `finished` to `output`, and remove the work folder."""
+def put_in_place(finished: Path, output: Path, part: Path, *, keep_states: bool = False) -> None:
+    """Rename the whole checkpoint `finished` to `output`, and remove the work folder.
+
+    keep_states: leave the hidden states there, for another run on the same base.
+    """
     if output.exists() and any(output.iterdir()):
         # Two renames: a kill between them leaves no checkpoint, but never a mixed one, and the
         # next run has only its last step left to do.
         output.rename(part / "replaced")
     finished.replace(output)
-    shutil.rmtree(part)
+    if keep_states:
+        _clear(part)
+    else:
+        shutil.rmtree(part)
+
+
+def _clear(part: Path) -> None:
+    """Remove all of the work folder but the hidden states."""
+    for path in part.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name != STATES:
+            shutil.rmtree(path)

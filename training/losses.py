@@ -1,0 +1,113 @@
+"""What training minimises beyond the plain mean over labels, as functions of logits and labels.
+
+With D the labels that decide, A all other labels and K the positions of the base's own answers,
+
+    loss =  w/|D| sum over D of -log p(label)  +  1/|A| sum over A of -log p(label)
+            +  k/|K| sum over K of KL(base || model).
+
+The plain mean lets one decision drown among the hundred labels of its answer. Each sum is divided
+by the number of its labels in the whole optimiser step, over all of its batches and processes, so
+that how they are shared out does not matter. Logits and labels are aligned: the logits at a place
+predict the label at the same place.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from training.encoding import IGNORED
+
+OTHER = -1
+"""In `kept`: a position at which the base's distribution is not known."""
+
+
+@dataclass(frozen=True)
+class Top:
+    """The base's likeliest tokens at positions of its own answers."""
+
+    ids: torch.Tensor
+    """[N, K] int64."""
+    logprobs: torch.Tensor
+    """[N, K] float32, normalised over the vocabulary without control tokens."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of the module's text."""
+
+    control: tuple[int, ...]
+    """Ids of the control tokens."""
+    decision_weight: float
+    keep_base: float
+    top: Top | None = None
+    """What `kept` counts in; None where `keep_base` is 0."""
+
+    def counts(self, labels: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+        """[3] int64: |D|, |A| and |K| of aligned labels and kept positions, of any shape."""
+        deciding = decisions(labels, self.control)
+        others = (labels != IGNORED) & ~deciding
+        known = deciding.new_zeros(()) if kept is None else kept != OTHER
+        return torch.stack([deciding.sum(), others.sum(), known.sum()])
+
+    def loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        kept: torch.Tensor | None,
+        counts: torch.Tensor,
+    ) -> torch.Tensor:
+        """The part of the loss that one batch has.
+
+        logits: [B, T, V]; labels, kept: [B, T] int64; counts: as `counts` gives them, of the whole
+        optimiser step.
+        """
+        deciding = decisions(labels, self.control)
+        learnt = labels != IGNORED
+        weights = torch.where(deciding, self.decision_weight, 1.0) / torch.where(
+            deciding, counts[0], counts[1]
+        ).clamp(min=1)
+        loss = (nll(logits[learnt], labels[learnt]) * weights[learnt]).sum()
+        if kept is None or self.top is None:
+            return loss
+        known = kept != OTHER
+        at = kept[known].to(self.top.ids.device)
+        top = [each[at].to(logits.device) for each in (self.top.ids, self.top.logprobs)]
+        apart = divergence(logits[known], *top)
+        return loss + self.keep_base * apart.sum() / counts[2].clamp(min=1)
+
+
+def decisions(labels: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:
+    """Where a control token is to be chosen: the first of each run of control labels.
+
+    labels: [B, T] int64. Returns [B, T] bool. The later labels of a run are RTO's (DeRTa, arXiv
+    2407.09121), whose hundred labels would otherwise outweigh a batch's decisions.
+    """
+    is_control = torch.isin(labels, torch.tensor(control, device=labels.device))
+    before = torch.zeros_like(is_control)
+    before[:, 1:] = is_control[:, :-1]
+    return is_control & ~before
+
+
+def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log p(label), [m] float32, of logits [m, V] and labels [m]."""
+    return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def divergence(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
+    """KL(base || model) of the distributions over K tokens and all others together, [m] float32.
+
+    sum over j of q_j (log q_j - log p_j), with j the K tokens and the rest as one: a lower bound of
+    the divergence over the whole vocabulary (the data processing inequality), tight where the K
+    likeliest tokens have nearly all of the base's mass.
+
+    logits: [m, V] the model's; ids: [m, K]; logprobs: [m, K] the base's.
+    """
+    model = logits.float().log_softmax(dim=1).gather(1, ids)
+    base_all, model_all = (_with_rest(each) for each in (logprobs, model))
+    return (base_all.exp() * (base_all - model_all)).sum(dim=1)
+
+
+def _with_rest(logprobs: torch.Tensor) -> torch.Tensor:
+    """[m, K + 1]: log of the remaining probability as a last column; at least 1e-6 of it."""
+    rest = (1 - logprobs.exp().sum(dim=1, keepdim=True)).clamp(min=1e-6).log()
+    return torch.cat([logprobs, rest], dim=1)
