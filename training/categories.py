@@ -16,6 +16,17 @@ DESCRIPTIONS = {
     "unsupported": "An action or a medium that a text model does not have.",
     "temporal": "Live information, or information from after the training.",
 }
+REFUSALS = {
+    "safety": "I can't help with that: somebody could come to harm, or be wronged by it.",
+    "humanizing": "I'm a program: I have no life, feelings or opinions to speak from.",
+    "incomplete": "I can't answer that as it stands. Could you say more, or check what it assumes?",
+    "indeterminate": "Nobody can know that for sure, or there is no one right answer to it.",
+    "unsupported": "I can't do that: I only read and write text of moderate length here.",
+    "temporal": "I can't know that: I have no live information, and none on recent events.",
+}
+"""What refusals say where a model is not taught to write them, and nobody has written others."""
+REFUSAL = "I can't help with that."
+"""The same, of any other category."""
 COCONOT = tuple(name for name in DESCRIPTIONS if name != "temporal")
 RESPOND_TOKEN = "<|respond|>"
 SHARED_TOKEN = "<|refuse|>"

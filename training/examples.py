@@ -6,12 +6,14 @@ import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from transformers import PreTrainedTokenizerBase
 
+from steering.refusal_templates import RefusalTemplates
 from training.base_answers import BaseAnswers, OwnAnswer
+from training.categories import REFUSAL, REFUSALS
 from training.config import Recipe, Splits
 from training.datasets.split import folded
 from training.encoding import Encoder, Example, PromptTooLongError
@@ -68,7 +70,9 @@ def splits_of(recipe: Recipe) -> Splits:
         raise RunError("; ".join(faults))
     splits = recipe.data(recipe.seed)
     _check(splits, recipe)
-    return apply_methods(recipe.methods, splits, recipe.seed)
+    splits = apply_methods(recipe.methods, splits, recipe.seed)
+    refused = any(record.category is not None and record.answered for record in splits.train)
+    return splits if refused and not recipe.frozen else _with_templates_only(splits)
 
 
 def build_examples(
@@ -192,6 +196,18 @@ def _draw(record: Record, salt: str) -> float:
     asked = next(turn.content for turn in reversed(record.messages) if turn.role == "user")
     key = folded(_APOSTROPHES.sub("", asked))
     return int.from_bytes(hashlib.sha256(f"{salt} {key}".encode()).digest()[:8]) / 2**64
+
+
+def _with_templates_only(splits: Splits) -> Splits:
+    """The splits of a model that is not taught to write refusals: templates say them."""
+    if not splits.manifest.scopes:
+        return splits
+    manifest = splits.manifest.model_copy(update={"refusal_texts": ("template",)})
+    names = splits.manifest.names
+    templates = splits.templates or RefusalTemplates.of_texts(
+        "en", {name: REFUSALS.get(name, REFUSAL) for name in names}
+    )
+    return replace(splits, manifest=manifest, templates=templates)
 
 
 def _check(splits: Splits, recipe: Recipe) -> None:

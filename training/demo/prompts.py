@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from steering.refusal_templates import RefusalTemplates
-from training.categories import DESCRIPTIONS, manifest_of
+from training.categories import DESCRIPTIONS, REFUSALS, manifest_of
 from training.config import Splits
 from training.records import Message, Record
 from training.tools import Tool
@@ -32,26 +32,15 @@ NOTICE = (
 )
 SHARES = (0.6, 0.25)
 """Of each kind of prompt, to train and to calibrate on; the rest is to test on."""
-
-REFUSALS = {
-    "en": {
-        "safety": "I can't help with that: somebody could come to harm, or be wronged by it.",
-        "humanizing": "I'm a program: I have no life, feelings or opinions to speak from.",
-        "incomplete": "I can't answer that as it stands. Could you say more, or check what it"
-        " assumes?",
-        "indeterminate": "Nobody can know that for sure, or there is no one right answer to it.",
-        "unsupported": "I can't do that: I only read and write text of moderate length here.",
-        "temporal": "I can't know that: I have no live information, and none on recent events.",
-    },
-    "de": {
-        "safety": "Dabei kann ich nicht helfen: Jemand könnte zu Schaden kommen.",
-        "humanizing": "Ich bin ein Programm und habe kein Leben, keine Gefühle und keine Meinung.",
-        "incomplete": "So kann ich das nicht beantworten. Was genau ist gemeint?",
-        "indeterminate": "Das kann niemand sicher wissen, oder es gibt nicht die eine Antwort.",
-        "unsupported": "Das kann ich nicht: Ich lese und schreibe hier nur Text.",
-        "temporal": "Das kann ich nicht wissen: Ich habe keine aktuellen Daten.",
-    },
+GERMAN = {
+    "safety": "Dabei kann ich nicht helfen: Jemand könnte zu Schaden kommen.",
+    "humanizing": "Ich bin ein Programm und habe kein Leben, keine Gefühle und keine Meinung.",
+    "incomplete": "So kann ich das nicht beantworten. Was genau ist gemeint?",
+    "indeterminate": "Das kann niemand sicher wissen, oder es gibt nicht die eine Antwort.",
+    "unsupported": "Das kann ich nicht: Ich lese und schreibe hier nur Text.",
+    "temporal": "Das kann ich nicht wissen: Ich habe keine aktuellen Daten.",
 }
+"""What refusals say where a request asks for German ones."""
 
 
 class Row(BaseModel):
@@ -101,7 +90,7 @@ def splits(seed: int) -> Splits:
         calibration,
         test,
         manifest_of(DESCRIPTIONS, NOTICE),
-        RefusalTemplates(default="en", languages=REFUSALS),
+        RefusalTemplates(default="en", languages={"en": REFUSALS, "de": GERMAN}),
     )
 
 
