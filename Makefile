@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := checkpoints/demo
+TINY := checkpoints/tiny
 PORT ?= 8000
 FLAGS ?= --enforce-eager
 
@@ -36,8 +37,16 @@ install: .venv/installed ## make the environment
 checkpoint: install ## train and calibrate the demonstration model, if it is not there
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh demo $(DEMO)
 
+# Its records come first; it is made anew when they, or the recipes, change.
+$(TINY)/refusal.json: $(wildcard tests/tiny/*.py) training/recipes.py | .venv/installed
+	rm -rf $(TINY)
+	$(BIN)/python -m tests.tiny build/tiny
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh tiny $(TINY) \
+		$(foreach split,train calibration test,--set data.$(split)=build/tiny/$(split).jsonl) \
+		--set data.templates=build/tiny/refusal_templates.yaml
+
 .PHONY: test
-test: checkpoint ## run every test, against the real server on the demonstration model
+test: install $(TINY)/refusal.json ## run every test, against the real server on a tiny model
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
