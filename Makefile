@@ -45,8 +45,11 @@ $(TINY)/refusal.json: $(wildcard tests/tiny/*.py) training/recipes.py | .venv/in
 		$(foreach split,train calibration test,--set data.$(split)=build/tiny/$(split).jsonl) \
 		--set data.templates=build/tiny/refusal_templates.yaml
 
+.PHONY: tiny
+tiny: install $(TINY)/refusal.json ## train and calibrate the tiny model that the tests run on
+
 .PHONY: test
-test: install $(TINY)/refusal.json ## run every test, against the real server on a tiny model
+test: tiny ## run every test, against the real server on a tiny model
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak
