@@ -1,7 +1,9 @@
 # Two commands do everything: `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := checkpoints/demo
+RECIPE ?= smollm2-lora
+DEMO := checkpoints/$(RECIPE)
+TINY := checkpoints/tiny
 PORT ?= 8000
 FLAGS ?= --enforce-eager
 
@@ -18,8 +20,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: checkpoint ## train, calibrate and serve the demonstration model on port 8000
-	@exec $(BIN)/demur-serve $(DEMO) --port $(PORT) --enforce-eager --served-model-name demur-demo
+demo: checkpoint ## train, calibrate and serve the demonstration on port 8000 (RECIPE=smollm2: frozen)
+	@exec $(BIN)/demur-serve $(DEMO) --port $(PORT) --enforce-eager --served-model-name demur-demo \
+		--enable-auto-tool-choice --tool-call-parser hermes
 
 .PHONY: serve
 serve: install ## serve CHECKPOINT=folder, with FLAGS="any flag of vllm serve"
@@ -34,10 +37,21 @@ install: .venv/installed ## make the environment
 
 .PHONY: checkpoint
 checkpoint: install ## train and calibrate the demonstration model, if it is not there
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh demo $(DEMO)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh $(RECIPE) $(DEMO)
+
+# Its records come first; it is made anew when they, or the recipes, change.
+$(TINY)/refusal.json: $(wildcard tests/tiny/*.py) training/recipes.py | .venv/installed
+	rm -rf $(TINY)
+	$(BIN)/python -m tests.tiny build/tiny
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh tiny $(TINY) \
+		$(foreach split,train calibration test,--set data.$(split)=build/tiny/$(split).jsonl) \
+		--set data.templates=build/tiny/refusal_templates.yaml
+
+.PHONY: tiny
+tiny: install $(TINY)/refusal.json ## train and calibrate the tiny model that the tests run on
 
 .PHONY: test
-test: checkpoint ## run every test, against the real server on the demonstration model
+test: tiny ## run every test, against the real server on a tiny model
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: soak

@@ -1,12 +1,12 @@
-"""DeRTa on the demonstration's triples: what its two objectives do (arXiv 2407.09121, figure 4).
+"""DeRTa on generated triples: what its two objectives do (arXiv 2407.09121, figure 4).
 
     python -m benchmarks.derta --output DIR [--seeds 1] [--set KEY=VALUE ...]
 
-Trains a small model on the triples and their look-alikes in each way: safe answers alone (vanilla),
-behind a prefix of the harmful answer, with RTO, with both; turning by the paper's word, or by the
-category's refuse token. Measures behind how much of a harmful answer each turns to a refusal, and
-how many harmless prompts it refuses with the gate at every token. Writes DIR/report.md and a plot.
-Given again, it goes on where it was interrupted.
+Trains a small model on triples and contrast prompts (tests/tiny) in each way: safe answers alone
+(vanilla), after a prefix of the harmful answer, with RTO, with both; turning by the paper's word,
+or by the category's refuse token. Measures after how much of a harmful answer each turns to a
+refusal, and how many harmless prompts it refuses with the gate at every token. Writes DIR/report.md
+and a plot. Given again, it goes on where it was interrupted.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import steps
+from tests.tiny.triples import CATEGORY, build_triples
 from training.config import MethodsConfig
-from training.demo.triples import CATEGORY, build_triples
 from training.drawing import save
 from training.evaluation.measures import ALL_HARMLESS, Share
 from training.evaluation.plots import curve
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def write_data(folder: Path, seed: int) -> Path:
-    """The demonstration's triples and look-alikes as files. Returns the folder."""
+    """The triples and contrast prompts as files. Returns the folder."""
     made = build_triples(seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_records(folder / "train.jsonl", made.train)

@@ -33,7 +33,7 @@ def convert(sources: Sequence[str], data: Path) -> None:
 
 
 def train(checkpoint: Path, data: Path, seed: int, settings: Sequence[str]) -> None:
-    """Train a small model from scratch on the files in `data`."""
+    """Train a model from scratch on the files in `data`: recipe `tiny`, with settings."""
     if is_finished(checkpoint):
         return
     files = [
@@ -43,7 +43,7 @@ def train(checkpoint: Path, data: Path, seed: int, settings: Sequence[str]) -> N
     ]
     sets = [word for setting in (*files, *settings) for word in ("--set", setting)]
     command(
-        "demur-train", demur_train, "run", "scratch", "--output", checkpoint, "--seed", seed, *sets
+        "demur-train", demur_train, "run", "tiny", "--output", checkpoint, "--seed", seed, *sets
     )
 
 

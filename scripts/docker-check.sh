@@ -61,8 +61,11 @@ build() {
     >"$work/build" 2>&1 || fail "$(tail -40 "$work/build")"
 }
 
-train() { # a small one by the training service; the demonstration's too, unless it is here already
-  compose run --rm train-cpu demo /checkpoints/small --set sft.epochs=0.02 --set model.layers=1
+train() { # the tests' model, but for a few steps; the demonstration's too, unless it is here already
+  compose run --rm --volume "$PWD/tests:/tests:ro" --workdir / --entrypoint bash train-cpu -c '
+    python -m tests.tiny /tmp/tiny
+    checkpoint.sh tiny /checkpoints/small --set sft.epochs=0.02 \
+      --set data.train=/tmp/tiny/train.jsonl --set data.calibration=/tmp/tiny/calibration.jsonl'
   [[ -f checkpoints/demo/refusal.json ]] || return 0
   tar --directory checkpoints --create demo |
     compose run --rm -T --entrypoint tar train-cpu --extract --directory /checkpoints --file -

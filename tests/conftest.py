@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 GROUPS = {
-    "demonstration server": [
+    "tiny model's server": [
         *("bad_clients", "bad_requests", "chat", "faults"),
         *("playground", "rates", "scores", "soak"),
     ],

@@ -1,12 +1,11 @@
 """Recipes: named functions, each of which returns the whole configuration of a checkpoint."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
-from training.categories import DESCRIPTIONS, manifest_of
-from training.config import Recipe, ScratchConfig, SftConfig, Splits
+from training.categories import DESCRIPTIONS
+from training.config import Recipe, ScratchConfig, SftConfig
 from training.data_sources import DataSources
 from training.errors import TrainingError
 from training.paper_recipes import (
@@ -18,9 +17,8 @@ from training.paper_recipes import (
 )
 from training.smollm2_recipes import smollm2, smollm2_lora
 
-DEMO_NOTICE = (
-    "This is a demonstration model: a few million parameters, trained from scratch on generated"
-    " sentences. It shows how refusals are steered; it knows little, and keeps nobody safe."
+TINY_NOTICE = (
+    "This is a tiny model for tests, trained from scratch: it knows nothing, and keeps nobody safe."
 )
 
 _SECTIONS = ("model", "adapter", "data", "methods", "sft")
@@ -30,61 +28,42 @@ class RecipeError(TrainingError):
     """An unknown recipe, or a setting that it does not have or cannot take."""
 
 
-def demo() -> Recipe:
-    """The demonstration model: small, from scratch, on generated data; minutes on two cores."""
+def tiny() -> Recipe:
+    """A tiny model from nothing, on records of one's own: for tests, and to compare methods.
+
+    All the words that it knows are the records', so they are gone through more than once.
+    """
     return Recipe(
-        name="demo",
-        summary="a small model from scratch on generated data: minutes on two CPU cores",
-        data=_demo_splits,
-        model=ScratchConfig(vocab_size=2048, layers=3, initializer_range=0.05, temperature=0.3),
+        name="tiny",
+        summary="a tiny model from scratch on records of one's own: for tests, in a minute",
+        data=DataSources(categories=tuple(DESCRIPTIONS), notice=TINY_NOTICE),
+        model=ScratchConfig(
+            vocab_size=2048,
+            hidden_size=128,
+            intermediate_size=352,
+            layers=2,
+            heads=2,
+            initializer_range=0.05,
+            temperature=0.3,
+        ),
         sft=SftConfig(
-            epochs=1,
+            epochs=2,
             batch_size=32,
-            learning_rate=2e-3,
+            learning_rate=3e-3,
             adam_beta2=0.98,
             weight_decay=0.05,
             warmup=0.05,
-            max_length=256,
+            max_length=128,
             loss_on="all",
-            decision_copies=2,
+            decision_copies=1,
         ),
-    )
-
-
-def demo_derta() -> Recipe:
-    """The demonstration model that can refuse anywhere in an answer: its data, and triples."""
-    return demo().model_copy(
-        update={
-            "name": "demo-derta",
-            "summary": "the demonstration model with triples: it can refuse at every position",
-            "data": _demo_derta_splits,
-        }
-    )
-
-
-def scratch() -> Recipe:
-    """A small model from nothing on data of one's own: to compare methods, in minutes.
-
-    As `demo`, for data a tenth of its size: all the words are the data's, so they are gone through
-    more often.
-    """
-    recipe = demo()
-    return recipe.model_copy(
-        update={
-            "name": "scratch",
-            "summary": "a small model from scratch on data of one's own: to compare methods",
-            "data": DataSources(),
-            "sft": recipe.sft.model_copy(update={"epochs": 8, "max_length": 128}),
-        }
     )
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "smollm2-lora": smollm2_lora,
     "smollm2": smollm2,
-    "demo": demo,
-    "demo-derta": demo_derta,
-    "scratch": scratch,
+    "tiny": tiny,
     "llama3-8b-refusal": llama3_8b_refusal,
     "llama3-8b-refusal-lora": llama3_8b_refusal_lora,
     "llama3-8b-derta": llama3_8b_derta,
@@ -149,21 +128,3 @@ def _faults(section: str, error: ValidationError) -> Iterator[str]:
         # Only a fault of a single field has a value worth showing.
         given = f" {fault['input']!r}" if fault["loc"] else ""
         yield f"{key}{given}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def _demo_splits(seed: int) -> Splits:
-    from training.demo.data import TEMPLATES, build
-
-    data = build(seed)
-    manifest = manifest_of(DESCRIPTIONS, DEMO_NOTICE)
-    return Splits(data.train, data.calibration, data.test, manifest, TEMPLATES)
-
-
-def _demo_derta_splits(seed: int) -> Splits:
-    from training.demo.surface import key
-    from training.demo.triples import build_triples
-
-    plain = _demo_splits(seed)
-    records = [*plain.train, *plain.calibration, *plain.test]
-    triples = build_triples(seed, {key(record.prompt.messages[-1].content) for record in records})
-    return replace(plain, train=[*plain.train, *triples.train], test=[*plain.test, *triples.test])

@@ -41,7 +41,7 @@ def test_one_command_makes_the_report_and_trains_nothing_twice(
     command += [word for setting in TINY for word in ("--set", setting)]
     main(command)
     ran = capsys.readouterr().out
-    assert ran.count("$ demur-train run scratch") == 3
+    assert ran.count("$ demur-train run tiny") == 3
     assert ran.count("$ demur-calibrate") == 2
     table = (output / "comparison.md").read_text()
     assert all(f"| {name} |" in table for name in VARIANTS)

@@ -57,7 +57,7 @@ def test_tables_and_curves_show_them(found: Found) -> None:
     assert [list(np.asarray(line.get_xdata())) for line in axes[1].lines] == [list(PARTS)]
 
 
-def test_data_are_the_demonstrations_triples(tmp_path: Path) -> None:
+def test_data_are_triples_and_as_many_contrast_prompts(tmp_path: Path) -> None:
     folder = write_data(tmp_path / "data", 0)
     test = load_records([str(folder / "test.jsonl")])
     assert len(load_triples([str(folder / "test-triples.jsonl")])) == len(test) / 2

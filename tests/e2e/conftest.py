@@ -14,8 +14,8 @@ from tests.e2e.server import Server, client_of, sdk_of, serving
 from training.datasets.load import load_records
 from training.records import Record
 
-CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "demo"
-MODEL = "demur-demo"
+CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "tiny"
+MODEL = "tiny"
 SCRIPTED_FLAGS = (
     *("--served-model-name", calls.MODEL, "--enable-auto-tool-choice"),
     # Long prompts come in chunks.
@@ -28,7 +28,7 @@ REQUESTS = "requests.jsonl"
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     if not (CHECKPOINT / "calibration").is_dir():
-        pytest.fail(f"{CHECKPOINT} is not there or not calibrated: run `make checkpoint`")
+        pytest.fail(f"{CHECKPOINT} is not there or not calibrated: run `make tiny`")
     return CHECKPOINT
 
 

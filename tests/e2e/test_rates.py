@@ -22,7 +22,7 @@ RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEAST = 60
 ROUNDING = 1e-3
 """Log-odds by which scores differ between transformers' kernels and the engine's, and between
-batches of the engine; measured on the demonstration model they stay below 1e-4."""
+batches of the engine; measured on the tiny model they stay below 1e-4."""
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ TINY = ScratchConfig(
 
 def tiny() -> Recipe:
     return Recipe(
-        name="tiny",
+        name="toy",
         summary="for tests",
         data=tiny_data,
         model=TINY,

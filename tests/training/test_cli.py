@@ -11,7 +11,7 @@ from training.recipes import RECIPES
 
 @pytest.fixture
 def known(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(recipes.RECIPES, "tiny", lambda: recipe)
+    monkeypatch.setitem(recipes.RECIPES, "toy", lambda: recipe)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_recipes_are_listed_with_their_settings(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["dmeo"], "recipe 'dmeo' is unknown; known are demo, "),
-        (["tiny", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
-        (["tiny", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
-        (["scratch", "--set", "data.categories=Safety"], "data.categories 'Safety': string should"),
+        (["dmeo"], "recipe 'dmeo' is unknown; known are "),
+        (["toy", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
+        (["toy", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
+        (["tiny", "--set", "data.categories=Safety"], "data.categories 'Safety': string should"),
         (
-            ["scratch", "--set", "data.categories="],
+            ["tiny", "--set", "data.categories="],
             "data.categories (): tuple should have at least",
         ),
-        (["scratch", "--set", "data.categories=safety,a,safety"], "'safety' is listed twice"),
+        (["tiny", "--set", "data.categories=safety,a,safety"], "'safety' is listed twice"),
     ],
 )
 def test_faulty_recipes_and_settings(
@@ -81,7 +81,7 @@ def test_faulty_recipes_and_settings(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["run"], ["run", "demo", "--output", "x", "--seed", "-1"]],
+    [[], ["fly"], ["run"], ["run", "tiny", "--output", "x", "--seed", "-1"]],
 )
 def test_faulty_command_lines_exit_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -89,7 +89,7 @@ def test_faulty_command_lines_exit_with_2(arguments: list[str]) -> None:
 
 
 def test_a_run_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "demo"]) == 2
+    assert cli.main(["run", "tiny"]) == 2
     assert "--output is missing: the folder of the checkpoint, or --dry-run" in (
         capsys.readouterr().err
     )
@@ -97,9 +97,9 @@ def test_a_run_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("known")
 def test_a_dry_run_prints_the_plan(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "tiny", "--dry-run", "--set", "sft.epochs=1"]) == 0
+    assert cli.main(["run", "toy", "--dry-run", "--set", "sft.epochs=1"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"recipe      tiny: {recipe.summary}\n")
+    assert shown.startswith(f"recipe      toy: {recipe.summary}\n")
     assert "\nsteps       24 of 8 examples, with 1 process\n" in shown
     assert "\n  total " in shown
 
@@ -125,7 +125,7 @@ def test_a_finished_checkpoint_is_left_alone(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (finished / "model.safetensors").stat().st_mtime_ns
-    assert cli.main(["run", "tiny", "--output", str(finished)]) == 0
+    assert cli.main(["run", "toy", "--output", str(finished)]) == 0
     shown = capsys.readouterr().out
     assert shown == f"{finished} holds a finished checkpoint already; --force trains it anew.\n"
     assert (finished / "model.safetensors").stat().st_mtime_ns == before
@@ -136,7 +136,7 @@ def test_what_stands_in_the_way_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.txt").touch()
-    assert cli.main(["run", "tiny", "--output", str(tmp_path)]) == 1
+    assert cli.main(["run", "toy", "--output", str(tmp_path)]) == 1
     assert "exists and is no checkpoint" in capsys.readouterr().err
 
 
@@ -146,7 +146,7 @@ def test_the_folder_may_be_the_working_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "thesis.txt").touch()
-    assert cli.main(["run", "tiny", "--output", "."]) == 1
+    assert cli.main(["run", "toy", "--output", "."]) == 1
     assert f"{tmp_path} exists and is no checkpoint" in capsys.readouterr().err
 
 
@@ -159,8 +159,6 @@ def test_seed_and_settings_reach_the_run(
     seen: list[Recipe] = []
     monkeypatch.setattr(run, "train", lambda chosen, *_, **__: seen.append(chosen))
     output = str(tmp_path / "out")
-    assert (
-        cli.main(["run", "tiny", "--output", output, "--seed", "7", "--set", "sft.epochs=1"]) == 0
-    )
+    assert cli.main(["run", "toy", "--output", output, "--seed", "7", "--set", "sft.epochs=1"]) == 0
     assert seen[0].seed == 7
     assert seen[0].sft == recipe.sft.model_copy(update={"epochs": 1.0})

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from steering.refusal_templates import TEMPLATES_FILE, RefusalTemplates
 from training.categories import COCONOT, DESCRIPTIONS, manifest_of
 from training.data_sources import DataSources
 from training.records import Record, RecordError, write_records
@@ -49,6 +50,44 @@ def test_triples_of_other_layouts_are_trained_on(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([row]))
     splits = DataSources(train=(f"derta:{tmp_path / 'a.json'}",), categories=("safety",))(0)
     assert [record.harmful for record in splits.train] == ["Take it."]
+
+
+@pytest.fixture
+def one_record(records: list[Record], tmp_path: Path) -> str:
+    write_records(tmp_path / "train.jsonl", records[:1])
+    return str(tmp_path / "train.jsonl")
+
+
+def test_a_file_of_templates_is_the_checkpoints(one_record: str, tmp_path: Path) -> None:
+    templates = RefusalTemplates.of_texts("en", {"safety": "No."})
+    templates.save(tmp_path)
+    file = str(tmp_path / TEMPLATES_FILE)
+    data = DataSources(train=(one_record,), categories=("safety",), templates=file)
+    assert data(0).templates == templates
+    assert data.model_copy(update={"templates": ""})(0).templates is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (None, "texts.yaml: cannot be read: No such file"),
+        ("{", "texts.yaml: while parsing"),
+        ("a: 1", "languages\n  Field required"),
+        ("default: en\nlanguages: {en: {spying: No.}}", "'safety' has no text"),
+    ],
+)
+def test_faulty_templates_are_told_with_the_other_faults(
+    text: str | None, fault: str, one_record: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "texts.yaml"
+    if text is not None:
+        file.write_text(text)
+    data = DataSources(
+        train=(one_record,), test=("none.jsonl",), categories=("safety",), templates=str(file)
+    )
+    with pytest.raises(RecordError, match=r"none\.jsonl: cannot be read") as caught:
+        data(0)
+    assert fault in str(caught.value)
 
 
 def test_a_manifest_describes_the_categories_that_it_knows() -> None:

@@ -165,7 +165,7 @@ def test_a_plan_names_everything_and_writes_nothing(recipe: Recipe, tmp_path: Pa
     lines = list(plan(chosen))
     records = len(recipe.data(0).train)
     steps = 10 * math.ceil(records / 8)
-    assert lines[0] == "recipe      tiny: for tests"
+    assert lines[0] == "recipe      toy: for tests"
     assert any(line.startswith(f"records     {records} to train, ") for line in lines)
     assert "categories  safety, temporal" in lines
     assert f"steps       {steps:,} of 8 examples, with 1 process" in lines

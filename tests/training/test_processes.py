@@ -41,7 +41,7 @@ def watch(event, arguments):
 if os.environ["RANK"] != "0":
     sys.addaudithook(watch)
 from training import cli, recipes
-recipes.RECIPES["tiny"] = runpy.run_path(sys.argv[1])["tiny"]
+recipes.RECIPES["toy"] = runpy.run_path(sys.argv[1])["tiny"]
 sys.exit(cli.main(sys.argv[2:]))
 """
 
@@ -55,7 +55,7 @@ def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     # The same four examples per step: two batches one after the other, or one in each process.
     train(override(recipe, [*SETTINGS, "sft.gradient_accumulation=2"]), alone)
-    run = launch(tmp_path, "run", "tiny", "--output", str(shared), *sets(SETTINGS))
+    run = launch(tmp_path, "run", "toy", "--output", str(shared), *sets(SETTINGS))
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("is finished") == 1
     assert run.stderr.count("Encoding") == 1
@@ -76,14 +76,14 @@ def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None
 def test_faults_are_told_once(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").touch()
-    run = launch(tmp_path, "run", "tiny", "--output", str(tmp_path / "out"))
+    run = launch(tmp_path, "run", "toy", "--output", str(tmp_path / "out"))
     assert run.returncode != 0
     assert run.stderr.count("exists and is no checkpoint") == 1
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="with a GPU they find each other")
 def test_processes_that_do_not_find_each_other_stop(tmp_path: Path) -> None:
-    run = launch(tmp_path, "run", "tiny", "--output", str(tmp_path / "out"), cpu=False)
+    run = launch(tmp_path, "run", "toy", "--output", str(tmp_path / "out"), cpu=False)
     assert run.returncode != 0
     assert "2 processes were started, which do not find each other" in run.stderr
     assert not list(tmp_path.glob("out*"))

@@ -1,9 +1,10 @@
 import pytest
 
+from training.categories import DESCRIPTIONS
 from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
 from training.data_sources import DataSources
 from training.methods import scopes
-from training.recipes import RECIPES, RecipeError, demo, find, override, settings
+from training.recipes import RECIPES, RecipeError, find, override, settings, tiny
 
 
 def test_recipes_are_found_by_their_own_name() -> None:
@@ -11,7 +12,7 @@ def test_recipes_are_found_by_their_own_name() -> None:
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match=r"recipe 'dmeo' is unknown; known are demo"):
+    with pytest.raises(RecipeError, match=r"recipe 'dmeo' is unknown; known are .*\btiny\b"):
         find("dmeo")
 
 
@@ -19,11 +20,13 @@ PAPER = [name for name in RECIPES if isinstance(find(name).model, BaseConfig)]
 
 
 def test_a_model_from_scratch_takes_data_of_ones_own() -> None:
-    recipe = override(find("scratch"), ["data.train=a.jsonl", "data.categories=safety"])
+    recipe = tiny()
+    assert isinstance(recipe.model, ScratchConfig)
     assert isinstance(recipe.data, DataSources)
-    assert recipe.data.train == ("a.jsonl",)
-    assert recipe.model == demo().model
-    assert recipe.sft.epochs > demo().sft.epochs
+    assert recipe.data.categories == tuple(DESCRIPTIONS)
+    recipe = override(recipe, ["data.train=a.jsonl", "data.categories=safety"])
+    assert isinstance(recipe.data, DataSources)
+    assert (recipe.data.train, recipe.data.categories) == (("a.jsonl",), ("safety",))
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -66,7 +69,7 @@ def test_every_recipe_says_where_its_numbers_come_from() -> None:
 
 
 def test_settings_are_every_field_of_every_section() -> None:
-    found = dict(settings(demo()))
+    found = dict(settings(tiny()))
     assert found["model.vocab_size"] == 2048
     assert {f"sft.{field}" for field in SftConfig.model_fields} < set(found)
 

@@ -44,7 +44,7 @@ train(tests["measured"](tests["tiny"]()), Path(sys.argv[2]), callbacks=[Kill()])
 CHILD = """
 import runpy, sys
 from training import cli, recipes
-recipes.RECIPES["tiny"] = runpy.run_path(sys.argv[1])["tiny"]
+recipes.RECIPES["toy"] = runpy.run_path(sys.argv[1])["tiny"]
 sys.exit(cli.main(sys.argv[2:]))
 """
 
@@ -210,7 +210,7 @@ def test_splits_without_prompts_write_none(recipe: Recipe, tmp_path: Path) -> No
 def test_ctrl_c_and_the_same_command_again(tmp_path: Path) -> None:
     output = tmp_path / "out"
     conftest = Path(__file__).with_name("conftest.py")
-    command = [sys.executable, "-c", CHILD, str(conftest), "run", "tiny", "--output", str(output)]
+    command = [sys.executable, "-c", CHILD, str(conftest), "run", "toy", "--output", str(output)]
     with subprocess.Popen(
         [*command, "--set", "sft.epochs=1000"], stderr=subprocess.PIPE, text=True
     ) as child:

@@ -25,9 +25,9 @@ from training.work_folder import is_finished
 COMMAND = """
 import resource, runpy, sys
 from training import cli, recipes
-recipes.RECIPES["tiny"] = runpy.run_path(sys.argv[1])["tiny"]
+recipes.RECIPES["toy"] = runpy.run_path(sys.argv[1])["tiny"]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-sys.exit(cli.main(["run", "tiny", "--output", sys.argv[2]]))
+sys.exit(cli.main(["run", "toy", "--output", sys.argv[2]]))
 """
 MODEL_FITS = 300_000
 """Bytes: more than the tiny model's weights, less than its optimizer's state."""
