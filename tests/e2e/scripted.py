@@ -27,7 +27,12 @@ MANIFEST = Manifest(
     respond_token=RESPOND,
     categories=(Category(name="safety", token=SAFETY), Category(name="temporal", token=TEMPORAL)),
     scopes=("first_token", "every_token"),
-    calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
+    calibration=Calibration(
+        engine="transformers",
+        dtype="float32",
+        prompts={},
+        shapes={"system": 4, "tools": 0, "turns": 0, "plain": 8},
+    ),
 )
 TEMPLATES = RefusalTemplates(
     default="en",

@@ -230,6 +230,18 @@ class TestTools:
             message = ask(http, **fields)["choices"][0]["message"]
             assert message["content"].strip() == "One two three four"
 
+    def test_a_response_warns_of_shapes_that_were_not_calibrated(self, http: httpx.Client) -> None:
+        system = [{"role": "system", "content": "Be brief."}, *HELLO]
+        tools = "no calibration prompt has tools: rates are not a promise for this prompt"
+        done = ask(http, messages=system, **ANSWER)
+        assert done["refusal_settings"]["warnings"] == []
+        done = ask(http, tools=[WEATHER], tool_choice="none", **ANSWER)
+        assert done["refusal_settings"]["warnings"] == [tools]
+        chunks = streamed(http, tools=[WEATHER], tool_choice="none", **ANSWER)
+        assert chunks[0]["refusal_settings"]["warnings"] == [tools]
+        shapes = http.get("/v1/refusal/calibration").json()["shapes"]
+        assert shapes == {"system": 4, "tools": 0, "turns": 0, "plain": 8}
+
     def test_results_go_back(self, http: httpx.Client) -> None:
         call = {
             "id": "call-1",
