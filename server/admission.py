@@ -18,6 +18,7 @@ from server.words import bias_of
 from steering.manifest import Scope
 from steering.policy import Policy
 from steering.settings import SettingsError
+from steering.shapes import shape_of
 
 MAX_TEMPERATURE = 2.0
 MAX_INTEGER = 2**63 - 1
@@ -97,7 +98,7 @@ class Admission:
         templates = self.texts.resolve(request.refusal_text, request.refusal_language)
         request.begin(
             Turn(
-                steering,
+                policy.warned(steering, _shape(request)),
                 self._checkpoint.control,
                 scope,
                 bias,
@@ -153,6 +154,15 @@ class Admission:
         allowed = self._limits.max_logprobs - len(self._checkpoint.control.ids)
         if not 0 <= asked <= allowed:
             _refuse("top_logprobs", f"must be between 0 and {allowed}, not {asked}")
+
+
+def _shape(request: ChatRequest) -> int:
+    # vLLM (0.32) takes a dictionary with an author for a message of OpenAI's harmony library.
+    roles = (
+        message["role"] if isinstance(message, dict) else message.author.role
+        for message in request.messages
+    )
+    return shape_of(roles, len(request.tools or ()))
 
 
 def _constrained(request: ChatRequest) -> str | None:

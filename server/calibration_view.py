@@ -113,6 +113,8 @@ class CalibrationView(BaseModel):
     categories: list[CategoryCalibration]
     """Empty if not calibrated."""
     over_refusal: HarmlessCalibration | None
+    shapes: dict[str, int] | None
+    """Number of calibration prompts by what stands around the question; None if not known."""
 
 
 _Json = Annotated[str | None, Field(description="JSON, as the field of a chat request.")]
@@ -200,7 +202,11 @@ async def calibration_view(policy: Policy, query: CalibrationQuery) -> Calibrati
     solver = policy.within(scope).solver
     if solver is None or steering.joint is None:
         return CalibrationView(
-            refusal_settings=settings, calibrated=False, categories=[], over_refusal=None
+            refusal_settings=settings,
+            calibrated=False,
+            categories=[],
+            over_refusal=None,
+            shapes=None,
         )
     joint = steering.joint
     curves = None
@@ -216,6 +222,7 @@ async def calibration_view(policy: Policy, query: CalibrationQuery) -> Calibrati
             interval=IntervalView.of(over_refusal_interval(joint)),
             prompts=joint.comply[1],
         ),
+        shapes=policy.shapes,
     )
 
 

@@ -1,10 +1,13 @@
 """What one client may ask for, and what it gets."""
 
+from dataclasses import replace
+
 from steering.bounds import OPEN, Bounds, BoundsError
 from steering.calibration import ScopedScores
 from steering.manifest import Manifest, Scope
 from steering.scope_policy import ScopePolicy, unknown
 from steering.settings import Settings, SettingsError, Steering
+from steering.shapes import uncovered
 
 
 class Policy:
@@ -32,6 +35,8 @@ class Policy:
             scope: ScopePolicy(self.categories, scores.get(scope), bounds.ranges)
             for scope in self.scopes
         }
+        self.shapes = None if manifest.calibration is None else manifest.calibration.shapes
+        """Number of calibration prompts by feature; None where it is not known."""
         self._cache: dict[object, Steering] = {}
 
     def within(self, scope: Scope | None = None) -> ScopePolicy:
@@ -72,6 +77,18 @@ class Policy:
                 self._cache.clear()
             self._cache[key] = steering
         return steering
+
+    def warned(self, steering: Steering, shape: int) -> Steering:
+        """For a prompt of this shape: warns of each feature that no calibration prompt has.
+
+        Nothing is added where the settings come to no rates, since nothing is promised then.
+        """
+        if self.shapes is None or steering.effective_rates is None:
+            return steering
+        warnings = uncovered(self.shapes, shape)
+        if not warnings:
+            return steering
+        return replace(steering, warnings=(*steering.warnings, *warnings))
 
     def remembers(self, settings: Settings, scope: Scope | None = None) -> bool:
         """Whether `resolve` need not solve these settings anew."""

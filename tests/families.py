@@ -108,7 +108,7 @@ def _model(family: str, tokenizer: PreTrainedTokenizerFast, tied: bool) -> PreTr
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=64,
-        max_position_embeddings=256,
+        max_position_embeddings=512,
         tie_word_embeddings=tied,
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",

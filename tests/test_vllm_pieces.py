@@ -181,13 +181,15 @@ def test_tools_reach_the_template_as_training_renders_them() -> None:
     from vllm.entrypoints.launchers.cli_args import BaseFrontendArgs
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    tool = {"function": {"parameters": {"b": 1, "a": 2}, "name": "clock"}, "type": "function"}
+    function: dict[str, object] = {"parameters": {"b": 1, "a": 2}, "name": "clock"}
+    functions = function, function | {"strict": True, "description": "d"}, {"name": "clock"}
+    tools = tuple({"function": each, "type": "function"} for each in functions)
     request = ChatCompletionRequest.model_validate(
-        Prompt((Message("user", "Time?"),), (tool,)).fields()
+        Prompt((Message("user", "Time?"),), tools).fields()
     )
     assert request.tools is not None
     handed = [each.model_dump() for each in request.tools]
-    assert json.dumps(handed) == json.dumps(as_rendered([tool]))
+    assert json.dumps(handed) == json.dumps(as_rendered(tools))
     # With the tool choice "none" they are rendered all the same.
     assert not BaseFrontendArgs.exclude_tools_when_tool_choice_none
 

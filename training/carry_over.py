@@ -65,16 +65,15 @@ def carry_over(scores: CalibrationScores, thresholds: npt.ArrayLike) -> list[Car
         having = scores.shapes & bit > 0
         if having.any() and not having.all():
             comparisons = tuple(
-                Comparison(
-                    *(
-                        Side(int(refused[own & side].sum()), int((own & side).sum()))
-                        for side in (having, ~having)
-                    )
-                )
+                Comparison(_side(refused, own & having), _side(refused, own & ~having))
                 for own in _labels(scores)
             )
             found.append(CarryOver(feature, int(having.sum()), comparisons))
     return found
+
+
+def _side(refused: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]) -> Side:
+    return Side(int(refused[rows].sum()), int(rows.sum()))
 
 
 def _labels(scores: CalibrationScores) -> Iterator[npt.NDArray[np.bool_]]:

@@ -10,22 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Tool: TypeAlias = dict[str, Any]
-"""One tool, as JSON. Description and parameters may be missing or null."""
+"""One tool, as JSON. Of a function everything but the name may be missing or null."""
 
 _KEYS = ("type", "function")
-_FUNCTION_KEYS = ("name", "description", "parameters")
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 
 
 def as_rendered(tools: Sequence[Tool]) -> list[Any]:
     """The tools as vLLM hands them to a chat template.
 
-    vLLM writes the keys in this order and null for what a request leaves out. A template that
-    writes a tool as JSON shows the difference, and a model's scores follow.
+    vLLM writes the keys in this order, and null for what a request leaves out but `strict`. A
+    template that writes a tool as JSON shows the difference, and a model's scores follow.
     """
-    return [
-        {"type": "function", "function": {key: tool["function"].get(key) for key in _FUNCTION_KEYS}}
-        for tool in tools
-    ]
+    functions = [{key: tool["function"].get(key) for key in _FUNCTION_KEYS} for tool in tools]
+    for function in functions:
+        if function["strict"] is None:
+            del function["strict"]
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def faults_of_tool(tool: Tool) -> Iterator[str]:
@@ -41,7 +42,8 @@ def faults_of_tool(tool: Tool) -> Iterator[str]:
     name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         yield f"function.name: {name!r} is no name"
-    for key, kind, called in [("description", str, "text"), ("parameters", dict, "object")]:
+    kinds = [("description", str, "text"), ("parameters", dict, "object"), ("strict", bool, "bool")]
+    for key, kind, called in kinds:
         if not isinstance(function.get(key), kind | None):
             yield f"function.{key}: {function[key]!r} is no {called}"
 

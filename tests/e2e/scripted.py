@@ -27,7 +27,12 @@ MANIFEST = Manifest(
     respond_token=RESPOND,
     categories=(Category(name="safety", token=SAFETY), Category(name="temporal", token=TEMPORAL)),
     scopes=("first_token", "every_token"),
-    calibration=Calibration(engine="transformers", dtype="float32", prompts={}),
+    calibration=Calibration(
+        engine="transformers",
+        dtype="float32",
+        prompts={},
+        shapes={"system": 4, "tools": 0, "turns": 0, "plain": 8},
+    ),
 )
 FROZEN = MANIFEST.model_copy(update={"respond_token": None, "refusal_texts": ("template",)})
 """Of a checkpoint without a respond token, whose model was not trained to write refusals."""

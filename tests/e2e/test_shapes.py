@@ -230,6 +230,7 @@ class TestTools:
             message = ask(http, **fields)["choices"][0]["message"]
             assert message["content"].strip() == "One two three four"
 
+<<<<<<< HEAD
     @pytest.mark.parametrize("kind", ["strict", "one call at most"])
     def test_what_vllm_constrains_goes_with_the_first_token_only(
         self, http: httpx.Client, kind: str
@@ -243,6 +244,19 @@ class TestTools:
         response = http.post(CHAT, json={"messages": HELLO} | fields | EVERY)
         assert response.status_code == 400
         assert response.json()["error"]["param"] == "tools"
+=======
+    def test_a_response_warns_of_shapes_that_were_not_calibrated(self, http: httpx.Client) -> None:
+        system = [{"role": "system", "content": "Be brief."}, *HELLO]
+        tools = "no calibration prompt has tools: rates are not a promise for this prompt"
+        done = ask(http, messages=system, **ANSWER)
+        assert done["refusal_settings"]["warnings"] == []
+        done = ask(http, tools=[WEATHER], tool_choice="none", **ANSWER)
+        assert done["refusal_settings"]["warnings"] == [tools]
+        chunks = streamed(http, tools=[WEATHER], tool_choice="none", **ANSWER)
+        assert chunks[0]["refusal_settings"]["warnings"] == [tools]
+        shapes = http.get("/v1/refusal/calibration").json()["shapes"]
+        assert shapes == {"system": 4, "tools": 0, "turns": 0, "plain": 8}
+>>>>>>> shapes
 
     def test_results_go_back(self, http: httpx.Client) -> None:
         call = {

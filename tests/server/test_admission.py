@@ -1,5 +1,10 @@
 from collections.abc import Sequence
+<<<<<<< HEAD
 from typing import Any
+=======
+from dataclasses import replace
+from typing import Any, ClassVar
+>>>>>>> shapes
 
 import pytest
 from vllm.exceptions import VLLMValidationError
@@ -11,7 +16,7 @@ from server.fields import REFUSED
 from server.refusal_texts import RefusalTexts
 from server.schema import ChatRequest
 from steering.bounds import Bounds
-from steering.manifest import Manifest
+from steering.manifest import Calibration, Manifest
 from steering.policy import Policy
 from tests.server.conftest import MANIFEST, SCOPED, SCORES, WordTokenizer
 
@@ -36,6 +41,40 @@ def test_admits_an_ordinary_request(admission: Admission, checkpoint: Checkpoint
     assert accepted.turn.steering.thresholds == (1, 2)
     assert accepted.turn.control == checkpoint.control
     assert not accepted.turn.every_token
+
+
+class TestShapes:
+    TOOL: ClassVar = {"type": "function", "function": {"name": "clock"}}
+    CALIBRATION = Calibration(
+        engine="transformers", dtype="float32", prompts={}, shapes={"system": 3, "plain": 2}
+    )
+    POLICY = Policy(MANIFEST.model_copy(update={"calibration": CALIBRATION}), SCOPED)
+
+    def warnings(self, admission: Admission, **fields: Any) -> list[str]:
+        accepted = request(**fields)
+        admission.admit(accepted, self.POLICY)
+        found = [text for text in accepted.turn.steering.warnings if "calibration prompt" in text]
+        assert all("rates are not a promise for this prompt" in text for text in found)
+        return [text.partition(":")[0].removeprefix("no calibration prompt ") for text in found]
+
+    def test_that_were_not_calibrated_are_warned_of(self, admission: Admission) -> None:
+        assert self.warnings(admission, tools=[self.TOOL]) == ["has tools"]
+        turns = [HELLO, {"role": "assistant", "content": "Hi."}, HELLO]
+        found = self.warnings(admission, messages=turns, tools=[self.TOOL], tool_choice="none")
+        assert found == ["has tools", "has earlier turns"]
+
+    def test_that_were_are_not(self, admission: Admission) -> None:
+        assert self.warnings(admission) == []
+        for role in ("system", "developer"):
+            messages = [{"role": role, "content": "Be brief."}, HELLO]
+            assert self.warnings(admission, messages=messages) == []
+
+    def test_are_told_of_messages_that_are_none_of_openais(self, admission: Admission) -> None:
+        content = [{"type": "text", "text": "hello"}]
+        messages = [
+            {"author": {"role": role}, "content": content} for role in ("assistant", "user")
+        ]
+        assert self.warnings(admission, messages=messages) == ["has earlier turns"]
 
 
 class TestFields:

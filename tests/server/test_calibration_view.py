@@ -56,6 +56,14 @@ class TestCalibration:
         assert found.over_refusal is not None
         assert (found.over_refusal.share, found.over_refusal.prompts) == (0, 1)
 
+    def test_has_the_shapes_that_were_calibrated(self) -> None:
+        assert view(self.POLICY, curves=False).shapes is None
+        shapes = {"system": 3, "tools": 0, "turns": 1, "plain": 2}
+        assert MANIFEST.calibration is not None
+        calibration = MANIFEST.calibration.model_copy(update={"shapes": shapes})
+        policy = Policy(MANIFEST.model_copy(update={"calibration": calibration}), SCOPED)
+        assert view(policy, curves=False).shapes == shapes
+
     def test_has_every_categorys_curve_with_the_others_as_set(self) -> None:
         found = view(self.POLICY, refusal_rates="0.5")
         for category in found.categories:

@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 
 from steering.bounds import Bounds, Range
 from steering.calibration import COMPLY_INDEX, CalibrationScores
-from steering.manifest import Category, Manifest
+from steering.manifest import Calibration, Category, Manifest
 from steering.policy import Policy
 from steering.scope_policy import HABIT
-from steering.settings import Budget, Settings, SettingsError, log_odds_of, probability_of
+from steering.settings import (
+    Budget,
+    Settings,
+    SettingsError,
+    Steering,
+    log_odds_of,
+    probability_of,
+)
+from steering.shapes import FEATURES, tally
 
 INF = math.inf
 MANIFEST = Manifest(
@@ -150,6 +158,44 @@ def test_a_category_without_prompts_has_no_rates() -> None:
     partial = CalibrationScores(MANIFEST.names, np.array([0]), np.zeros((1, 2), dtype=np.float32))
     with pytest.raises(SettingsError, match="'temporal' was not calibrated"):
         Policy(MANIFEST, {"first_token": partial}).resolve(Settings(rates={"temporal": 0.5}))
+
+
+class TestShapes:
+    TOOLS = FEATURES["tools"]
+
+    def policy(self, shapes: dict[str, int] | None) -> Policy:
+        calibration = Calibration(engine="e", dtype="float32", prompts={}, shapes=shapes)
+        manifest = MANIFEST.model_copy(update={"calibration": calibration})
+        return Policy(manifest, {"first_token": SCORES})
+
+    def test_that_no_calibration_prompt_has_are_warned_of(self) -> None:
+        policy = self.policy(tally([0, FEATURES["system"]]))
+        steering = policy.resolve(Settings(rates={"safety": 0.3}))
+        (rounded,) = steering.warnings
+        warned = policy.warned(steering, self.TOOLS | FEATURES["system"])
+        assert warned.warnings == (
+            rounded,
+            "no calibration prompt has tools: rates are not a promise for this prompt",
+        )
+        assert warned.thresholds == steering.thresholds
+        # What is remembered of the settings is for every prompt.
+        assert policy.resolve(Settings(rates={"safety": 0.3})).warnings == (rounded,)
+
+    def test_that_were_calibrated_are_not(self) -> None:
+        policy = self.policy(tally([0, self.TOOLS]))
+        for shape in (0, self.TOOLS):
+            assert policy.warned(policy.resolve(Settings()), shape).warnings == ()
+
+    def test_of_an_older_calibration_are_not_known(self) -> None:
+        policy = self.policy(None)
+        assert policy.warned(policy.resolve(Settings()), self.TOOLS).warnings == ()
+
+    def test_do_not_matter_where_no_rate_is_promised(self) -> None:
+        policy = Policy(MANIFEST, {})
+        assert policy.warned(policy.resolve(Settings()), self.TOOLS).warnings == ()
+        other = self.policy(tally([0]))
+        uncalibrated = Steering((0.0, 0.0), None, None)
+        assert other.warned(uncalibrated, self.TOOLS) is uncalibrated
 
 
 def test_settings_seen_before_are_not_resolved_again(policy: Policy) -> None:

@@ -206,9 +206,10 @@ def test_lines_that_are_no_record(line: bytes, faults: list[str]) -> None:
             ],
         ),
         (
-            replace(ANSWERED, tools=(function(name=" ", parameters=[1], description=2, strict=1),)),
+            replace(ANSWERED, tools=(function(name=" ", parameters=[1], description=2, code=1),)),
             [
-                "tools.0.function.strict: is unknown; known are name, description, parameters",
+                "tools.0.function.code: is unknown; known are name, description, parameters,"
+                " strict",
                 "tools.0.function.name: ' ' is no name",
                 "tools.0.function.description: 2 is no text",
                 "tools.0.function.parameters: [1] is no object",
@@ -239,7 +240,7 @@ def test_faults_of_a_record(record: Record, faults: list[str]) -> None:
         turns(("user", "x <| y |> z, a || b, <|>"), ("assistant", "|>")),
         turns(("user", "a"), ("assistant", "b"), category="temporal"),
         TRIPLE,
-        replace(ANSWERED, tools=(WEATHER, function(name="a", description=None, parameters=None))),
+        replace(ANSWERED, tools=(WEATHER, function(name="a", parameters=None, strict=True))),
     ],
 )
 def test_records_without_faults(record: Record) -> None:

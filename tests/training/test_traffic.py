@@ -72,6 +72,14 @@ class TestReading:
         assert [record.prompt.messages[0].content for record in records] == ["one", "two"] * 2
         assert {record.category for record in records} == {None}
 
+    def test_tools_belong_to_the_prompt(self, tmp_path: Path) -> None:
+        tool = {"type": "function", "function": {"name": "clock"}}
+        asked = {"messages": [{"role": "user", "content": "one"}]}
+        rows = [asked | {"tools": [tool]}, asked | {"tools": None}]
+        path = tmp_path / "traffic.jsonl"
+        path.write_text("\n".join(map(json.dumps, rows)))
+        assert [record.prompt.tools for record in read_traffic([str(path)])] == [(tool,), ()]
+
     def test_faults_of_all_files_are_listed(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_text('nope\n{"messages": []}\n[1]\n')
         with pytest.raises(RecordError) as caught:

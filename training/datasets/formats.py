@@ -30,7 +30,7 @@ class PromptRow(Row):
     """A conversation with or without labels, which are not looked at."""
 
     messages: tuple[Message, ...]
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool, ...] | None = None
 
 
 class CoconotRow(Row):
@@ -75,7 +75,7 @@ class AlpacaRow(Row):
 def prompts(line: bytes) -> Record:
     """A conversation of which nothing is known: traffic."""
     row = parse_line(PromptRow.model_validate_json, line)
-    return Record(row.messages, None, tools=row.tools)
+    return Record(row.messages, None, tools=row.tools or ())
 
 
 def coconot(line: bytes) -> Record:

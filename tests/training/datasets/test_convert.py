@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ def test_the_answer_does_not_count_as_prompt() -> None:
     assert prompt_key(answered) == prompt_key(asked("hi"))
     system = Record((Message("system", "Be brief."), Message("user", "hi")), None)
     assert prompt_key(system) != prompt_key(asked("hi"))
+    tool = {"type": "function", "function": {"name": "clock"}}
+    assert prompt_key(replace(answered, tools=(tool,))) != prompt_key(answered)
 
 
 def test_triples_stay_triples(tmp_path: Path) -> None:
