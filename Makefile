@@ -39,8 +39,9 @@ install: .venv/installed ## make the environment
 checkpoint: install ## train and calibrate the demonstration model, if it is not there
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh $(RECIPE) $(DEMO)
 
-# Its records come first; it is made anew when they, or the recipes, change.
-$(TINY)/refusal.json: $(wildcard tests/tiny/*.py) training/recipes.py | .venv/installed
+# Made anew when the generator of its records, or the recipes, change.
+$(TINY)/refusal.json: $(filter-out tests/tiny/test_%,$(wildcard tests/tiny/*.py)) \
+		training/recipes.py | .venv/installed
 	rm -rf $(TINY)
 	$(BIN)/python -m tests.tiny build/tiny
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/checkpoint.sh tiny $(TINY) \
