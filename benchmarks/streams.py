@@ -1,6 +1,6 @@
 """What a whole streamed response costs the front end: stock vLLM's handler beside ours.
 
-    python -m benchmarks.streams [--checkpoint checkpoints/demo] [--tokens 1 128] [--repeats 300]
+    python -m benchmarks.streams [--checkpoint DIR] [--tokens 1 128] [--repeats 300]
 
 Both applications, all of their middleware among it, stand on one engine in one process, and are
 asked in turn: two processes would differ by where their memory happens to lie. The engine proves
