@@ -183,7 +183,7 @@ def forward(
     hook = output.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
         with torch.inference_mode():
-            for batch in _batches(readings):
+            for batch in batches_of(readings):
                 columns, rows, places = _columns(batch)
                 ids, mask = left_padded([reading.ids for reading in batch], model.device)
                 given.clear()
@@ -216,7 +216,7 @@ def _columns(batch: Sequence[Reading]) -> tuple[torch.Tensor, list[int], list[in
     )
 
 
-def _batches(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
+def batches_of(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
     """The longest first; those with one position at the end apart from the others."""
     for alone in (True, False):
         group = [reading for reading in readings if (len(reading.positions) == 1) is alone]
