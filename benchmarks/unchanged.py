@@ -2,16 +2,17 @@
 
     python -m benchmarks.unchanged --checkpoint DIR --base DIR [--prompts 200] [--tokens 64]
 
-The base's folder is served by stock vLLM, the checkpoint by Demur, one after the other, in float32;
-both answer the same harmless prompts greedily, one at a time. Printed is how many texts are equal,
-and of each other one the logprobs of the two tokens at which they part: a tie that rounding breaks
-is no change. Then the largest difference of the base's own logits by transformers.
+Stock vLLM serves the base's folder, then Demur the checkpoint, both in float32, and answer the same
+harmless prompts greedily, a few at a time. Printed is how many texts are equal, and of each other
+one the logprobs of the two tokens at which they part: a tie that rounding breaks is no change. Then
+the largest difference of the base's own logits by transformers.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from training.records import Prompt, Record
 from training.rendering import prompt_ids
 
 FLAGS = ("--served-model-name", "base", "--dtype", "float32")
+AT_ONCE = 8
 COMPARED = 8
 """Prompts whose logits are compared."""
 
@@ -67,13 +69,17 @@ def answers(folder: Path, records: Sequence[Record], tokens: int, *, dial: bool)
         serving(folder, Path(log), FLAGS, program=program) as server,
         client_of(server) as http,
     ):
-        for number, record in enumerate(records, 1):
-            fields = {"max_tokens": tokens, "temperature": 0, "logprobs": True, "top_logprobs": 2}
-            settings = {"refusal_thresholds": off(http)} if dial else {}
+        fields = {"max_tokens": tokens, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+        settings = {"refusal_thresholds": off(http)} if dial else {}
+
+        def ask(record: Record) -> Written:
             body = record.prompt.fields() | fields | settings
-            found.append(_written(http.post("/v1/chat/completions", json=body)))
-            if number % 20 == 0:
-                print(f"{program[-1]}: {number}/{len(records)}", file=sys.stderr)
+            return _written(http.post("/v1/chat/completions", json=body))
+
+        for written in ThreadPoolExecutor(AT_ONCE).map(ask, records):
+            found.append(written)
+            if len(found) % 20 == 0:
+                print(f"{program[-1]}: {len(found)}/{len(records)}", file=sys.stderr)
     return found
 
 
@@ -88,9 +94,7 @@ def _written(response: httpx.Response) -> Written:
     places = response.json()["choices"][0]["logprobs"]["content"]
     return Written(
         tuple(place["token"] for place in places),
-        tuple(
-            {each["token"]: each["logprob"] for each in place["top_logprobs"]} for place in places
-        ),
+        tuple({top["token"]: top["logprob"] for top in place["top_logprobs"]} for place in places),
     )
 
 
