@@ -119,3 +119,8 @@ def tool_of(name: str) -> Tool:
 def _tools() -> dict[str, Tool]:
     found: dict[str, Tool] = json.loads((FOLDER / "tools.json").read_text(encoding="utf-8"))
     return found
+
+
+def tool_names() -> list[str]:
+    """Names of all tools, in the file's order."""
+    return list(_tools())
