@@ -86,13 +86,15 @@ def write_checkpoint(
     reserved: the control tokens take the places of the family's reserved tokens.
     """
     base = write_base(folder.with_name(f"{folder.name}.base"), family, tied=tied)
+    splits = Splits([], [], [], manifest)
+    reserved_tokens = RESERVED[family] if reserved else ""
     recipe = Recipe(
         name=family,
         summary="for tests",
-        data=lambda _: Splits([], [], [], manifest),
-        model=base_config(base, family, reserved_tokens=RESERVED[family] if reserved else ""),
+        data=lambda _: splits,
+        model=base_config(base, family, reserved_tokens=reserved_tokens, start_rows="mean"),
     )
-    write_start(folder, recipe, [], manifest)
+    write_start(folder, recipe, splits, folder.with_name(f"{folder.name}.states"))
     manifest.save(folder)
     return folder
 
