@@ -63,8 +63,9 @@ TEXT = "Yes, sure. Here is the answer. No, sorry. I cannot answer: safety, harm 
 
 
 def base_config(folder: Path, family: str, **changes: Any) -> BaseConfig:
-    """The settings with which the base in `folder` is trained."""
-    return BaseConfig(base=str(folder), template=TEMPLATE[family], **changes)
+    """The settings with which the base in `folder` is trained; the penalty is not searched for."""
+    settings = {"template": TEMPLATE[family], "rows_l2": 0.1} | changes
+    return BaseConfig(base=str(folder), **settings)
 
 
 def write_base(folder: Path, family: str, *, tied: bool = False, seed: int = 0) -> Path:

@@ -58,7 +58,7 @@ def test_recipes_are_listed_with_their_settings(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["dmeo"], "recipe 'dmeo' is unknown; known are demo, "),
+        (["dmeo"], "recipe 'dmeo' is unknown; known are smollm2-lora, "),
         (["tiny", "--set", "sft.epoch=1"], "setting 'sft.epoch' is unknown; known are model."),
         (["tiny", "--set", "sft.epochs=x"], "sft.epochs 'x': input should be a valid number"),
         (["scratch", "--set", "data.categories=Safety"], "data.categories 'Safety': string should"),
