@@ -121,7 +121,7 @@ def objective_of(
     """The loss of the recipe's methods; None for the plain mean over labels."""
     methods = recipe.methods
     decides = methods.tokens != "none"
-    if not (decides and methods.decision_weight or methods.keep_base):
+    if not ((decides and methods.decision_weight) or methods.keep_base):
         return None
     return Objective(
         control_tokens(splits.manifest, tokenizer).ids if decides else (),

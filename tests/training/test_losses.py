@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from training.collator import Collator
 from training.losses import OTHER, Objective, Top, decisions, divergence, nll
 
 IGNORED = -100

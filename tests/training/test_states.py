@@ -160,7 +160,7 @@ def test_an_interrupted_pass_goes_on(
     monkeypatch.setattr(states, "PART_ROWS", 2)
     folder = tmp_path / "states"
 
-    def interrupt(_: object, inputs: object, given: dict[str, torch.Tensor]) -> None:
+    def interrupt(_: object, __: object, given: dict[str, torch.Tensor]) -> None:
         if given["input_ids"].shape[1] == 1:
             raise KeyboardInterrupt
 
