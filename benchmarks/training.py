@@ -82,7 +82,7 @@ def ours(recipe: Recipe, splits: Splits, folder: Path) -> float:
     from training.start import write_start
 
     splits = apply_methods(recipe.methods, splits, recipe.seed)
-    write_start(folder / "start", recipe, splits.train, splits.manifest)
+    write_start(folder / "start", recipe, splits, folder / "states")
     model, tokenizer = load(folder / "start")
     examples = build_examples(recipe, splits, tokenizer)
     clock = Clock()
@@ -109,7 +109,7 @@ def plain(recipe: Recipe, splits: Splits, folder: Path) -> float:
     from training.loading import load
     from training.start import write_start
 
-    write_start(folder / "start", recipe, splits.train, splits.manifest)
+    write_start(folder / "start", recipe, splits, folder / "states")
     model, tokenizer = load(folder / "start")
     turns = [
         [{"role": turn.role, "content": turn.content} for turn in record.messages]

@@ -63,8 +63,9 @@ TEXT = "Yes, sure. Here is the answer. No, sorry. I cannot answer: safety, harm 
 
 
 def base_config(folder: Path, family: str, **changes: Any) -> BaseConfig:
-    """The settings with which the base in `folder` is trained."""
-    return BaseConfig(base=str(folder), template=TEMPLATE[family], **changes)
+    """The settings with which the base in `folder` is trained; the penalty is not searched for."""
+    settings = {"template": TEMPLATE[family], "rows_l2": 0.1} | changes
+    return BaseConfig(base=str(folder), **settings)
 
 
 def write_base(folder: Path, family: str, *, tied: bool = False, seed: int = 0) -> Path:
@@ -86,13 +87,15 @@ def write_checkpoint(
     reserved: the control tokens take the places of the family's reserved tokens.
     """
     base = write_base(folder.with_name(f"{folder.name}.base"), family, tied=tied)
+    splits = Splits([], [], [], manifest)
+    reserved_tokens = RESERVED[family] if reserved else ""
     recipe = Recipe(
         name=family,
         summary="for tests",
-        data=lambda _: Splits([], [], [], manifest),
-        model=base_config(base, family, reserved_tokens=RESERVED[family] if reserved else ""),
+        data=lambda _: splits,
+        model=base_config(base, family, reserved_tokens=reserved_tokens, start_rows="mean"),
     )
-    write_start(folder, recipe, [], manifest)
+    write_start(folder, recipe, splits, folder.with_name(f"{folder.name}.states"))
     manifest.save(folder)
     return folder
 

@@ -4,6 +4,7 @@ A base model's tokenizer often has no chat template, and ends sequences rather t
 is read here has a template, ends an answer with its end-of-sequence token and knows a padding.
 """
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -30,12 +31,21 @@ def load_base(config: BaseConfig) -> PreTrainedModel:
     """The base model's weights, on the CPU. Raises BaseError."""
     source = locate(config.base, config.revision)
     dtype = getattr(torch, config.dtype)
-    model = _read(
+    model, found = _read(
         config,
         lambda: AutoModelForCausalLM.from_pretrained(
-            source.name, dtype=dtype, **source.options, **_unpacking(source)
+            source.name,
+            dtype=dtype,
+            output_loading_info=True,
+            **source.options,
+            **_unpacking(source),
         ),
     )
+    # transformers (5.19) would go on with random ones.
+    if missing := sorted(found["missing_keys"]):
+        raise BaseError(
+            f"model.base {config.base!r} lacks {len(missing)} of its weights: {missing[0]}, ..."
+        )
     # Unpacked weights are ordinary ones: a checkpoint must not say that they are quantized.
     if source.is_gguf and hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -83,7 +93,7 @@ def load_tokenizer(config: BaseConfig) -> PreTrainedTokenizerBase:
 def _read(config: BaseConfig, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, struct.error) as error:
         raise BaseError(f"model.base {config.base!r}: {error}") from error
 
 

@@ -22,6 +22,7 @@ from training.records import Record
 from training.rendering import prompt_ids
 from training.row_fit import NONE, Decisions, fit_rows
 from training.states import Reading, StateStore
+from training.work_folder import RunError
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def fitted_rows(
     """[len(control.ids), D] float32 rows, fitted to the records' decisions.
 
     own: the base's own answers; they count where triples teach to refuse inside of answers.
-    Raises BaseError if rows of this model cannot be fitted.
+    Raises BaseError if rows of this model cannot be fitted, and RunError if no record fits.
     """
     assert isinstance(recipe.model, BaseConfig)
     encoder = Encoder(tokenizer, control, splits.manifest.names, recipe.sft.max_length)
@@ -61,6 +62,8 @@ def fitted_rows(
     labelled = list(_of_records(records, encoder, everywhere=everywhere))
     if everywhere and own is not None:
         labelled += _of_own_answers(own)
+    if not labelled:
+        raise RunError(f"no record fits into max_length={recipe.sft.max_length}")
     head = head_of(model)
     states = store.read([each.reading for each in labelled], head)
     sizes = [len(each.reading.positions) for each in labelled]

@@ -71,8 +71,13 @@ def splits_of(recipe: Recipe) -> Splits:
     splits = recipe.data(recipe.seed)
     _check(splits, recipe)
     splits = apply_methods(recipe.methods, splits, recipe.seed)
-    refused = any(record.category is not None and record.answered for record in splits.train)
-    return splits if refused and not recipe.frozen else _with_templates_only(splits)
+    writes = not recipe.frozen and any(
+        record.category is not None
+        and record.answered
+        and (record.harmful is not None or learns_answer(record, recipe))
+        for record in splits.train
+    )
+    return splits if writes else _with_templates_only(splits)
 
 
 def build_examples(
@@ -163,7 +168,9 @@ def encode_all(records: Sequence[Record], expand: Expansion) -> list[Example]:
             skipped += 1
             continue
         examples.extend(made)
-        cut += any(example.input_ids[-1] not in ends for example in made)
+        # A shorter one is the base's own, which had no room for its end.
+        full = [each.input_ids for each in made if len(each.input_ids) == encoder.max_length]
+        cut += any(ids[-1] not in ends for ids in full)
     if skipped or cut:
         logger.warning(
             "Of %d records, %d were skipped and %d answers were cut: longer than max_length=%d",

@@ -5,7 +5,9 @@ With D the labels that decide, A all other labels and K the positions of the bas
     loss =  w/|D| sum over D of -log p(label)  +  1/|A| sum over A of -log p(label)
             +  k/|K| sum over K of KL(base || model).
 
-The plain mean lets one decision drown among the hundred labels of its answer. Each sum is divided
+The plain mean lets one decision drown among the hundred labels of its answer; with w = 0 it is what
+is taken: D is empty then, and A has every label. The divergence is of the distributions that
+answers are drawn from, over all tokens but the control tokens. Each sum is divided
 by the number of its labels in the whole optimiser step, over all of its batches and processes, so
 that how they are shared out does not matter. Logits and labels are aligned: the logits at a place
 predict the label at the same place.
@@ -44,7 +46,7 @@ class Objective:
 
     def counts(self, labels: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
         """[3] int64: |D|, |A| and |K| of aligned labels and kept positions, of any shape."""
-        deciding = decisions(labels, self.control)
+        deciding = self._deciding(labels)
         others = (labels != IGNORED) & ~deciding
         known = deciding.new_zeros(()) if kept is None else kept != OTHER
         return torch.stack([deciding.sum(), others.sum(), known.sum()])
@@ -61,7 +63,7 @@ class Objective:
         logits: [B, T, V]; labels, kept: [B, T] int64; counts: as `counts` gives them, of the whole
         optimiser step.
         """
-        deciding = decisions(labels, self.control)
+        deciding = self._deciding(labels)
         learnt = labels != IGNORED
         weights = torch.where(deciding, self.decision_weight, 1.0) / torch.where(
             deciding, counts[0], counts[1]
@@ -72,8 +74,14 @@ class Objective:
         known = kept != OTHER
         at = kept[known].to(self.top.ids.device)
         top = [each[at].to(logits.device) for each in (self.top.ids, self.top.logprobs)]
-        apart = divergence(logits[known], *top)
+        control = torch.tensor(self.control, dtype=torch.int64, device=logits.device)
+        apart = divergence(logits[known].index_fill(1, control, -torch.inf), *top)
         return loss + self.keep_base * apart.sum() / counts[2].clamp(min=1)
+
+    def _deciding(self, labels: torch.Tensor) -> torch.Tensor:
+        if not self.decision_weight:
+            return torch.zeros_like(labels, dtype=torch.bool)
+        return decisions(labels, self.control)
 
 
 def decisions(labels: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:

@@ -70,7 +70,7 @@ def check_head(
 
     hidden: [n, D], what its output embeddings were given; logits: [n, V], what the model returned.
     """
-    rows = model.get_output_embeddings().weight[:64]  # type: ignore[no-untyped-call]
+    rows = model.get_output_embeddings().weight.detach()[:64]  # type: ignore[no-untyped-call]
     products = (hidden.float() @ rows.float().to(hidden.device).T).cpu().double().numpy()
     theirs = logits[:, : len(rows)].float().cpu().double().numpy()
     apart = np.abs(head.logits(products) - theirs).max()

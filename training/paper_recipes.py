@@ -82,7 +82,8 @@ def llama3_8b_derta() -> Recipe:
     examples per step, 2 epochs, 1024 tokens, bfloat16, gradient checkpointing, seed 1.
     Paper: safety data in one category, from BeaverTails' harmful answers, mixed with instruction
     data; of each triple a prefix example and RTO; the word "Sorry" to turn by.
-    Authors' code: no prefix for a third of the triples, RTO at about one position in twenty.
+    Authors' code: no prefix for a third of the triples, RTO at about one position in twenty, one
+    mean over all labels (`methods.decision_weight=0`).
     Ours: the chat template, and control tokens at the answer's beginning, so that it can be served
     (`methods.tokens=none` leaves them out; `methods.transition=token` turns by the refuse token
     too, and earns the scope of every token).
@@ -98,6 +99,8 @@ def llama3_8b_derta() -> Recipe:
             transition_word="Sorry",
             no_prefix_share=1 / 3,
             rto_positions=0.05,
+            # The authors' script has one loss for all labels: the transition's word is one of them.
+            decision_weight=0.0,
         ),
         sft=SftConfig(
             epochs=2,

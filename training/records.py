@@ -148,8 +148,7 @@ class Record:
         `categories` are the known ones, in the order to list them; None accepts every name.
         """
         found = [*_faults_of_messages(self.messages), *_faults_of_order(self.messages)]
-        last = self.messages[-1].role if self.messages else None
-        if purpose == "training" and self.harmful is not None and last == "user":
+        if purpose == "training" and self.harmful is not None and not self.answered:
             found.append("a triple must end in an assistant turn, its safe answer")
         if self.category is not None and self.contrast_of is not None:
             found.append("a contrast record is harmless: its category must be null")

@@ -127,7 +127,9 @@ def fit_rows(
 
 def cross_validate(decisions: Decisions, classes: int, head: OutputHead, basis: Basis) -> float:
     """The penalty with the lowest loss on decisions that were left out."""
-    rarest = np.bincount(decisions.labels - NONE, minlength=classes + 1)
+    # The decisions of one conversation come into one fold, however many they are.
+    conversations = np.unique(np.stack([decisions.labels, decisions.groups]), axis=1)[0]
+    rarest = np.bincount(conversations - NONE)
     folds = int(min(FOLDS, rarest[rarest > 0].min()))
     if folds < 2:
         logger.info("Too few decisions of a kind to cross-validate: penalty %g.", PENALTIES[2])

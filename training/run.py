@@ -120,11 +120,12 @@ def objective_of(
 ) -> Objective | None:
     """The loss of the recipe's methods; None for the plain mean over labels."""
     methods = recipe.methods
-    if methods.tokens == "none" or not (methods.decision_weight or methods.keep_base):
+    decides = methods.tokens != "none"
+    if not ((decides and methods.decision_weight) or methods.keep_base):
         return None
     return Objective(
-        control_tokens(splits.manifest, tokenizer).ids,
-        methods.decision_weight,
+        control_tokens(splits.manifest, tokenizer).ids if decides else (),
+        methods.decision_weight if decides else 0.0,
         methods.keep_base,
         own.top if own is not None and methods.keep_base else None,
     )

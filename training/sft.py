@@ -69,9 +69,6 @@ def fit(
         processing_class=tokenizer,
         train_dataset=train_dataset(examples.train, config),
         eval_dataset=_eval_datasets(examples.held_out),
-        data_collator=Collator(
-            pad_token_id=tokenizer.pad_token_id, padding_free=config.batching != "padded"
-        ),
         callbacks=[
             MarkComplete(),
             WriteMetrics(metrics),
@@ -80,6 +77,10 @@ def fit(
             *([EarlyStoppingCallback(config.early_stopping)] if config.early_stopping else []),
             *callbacks,
         ],
+    )
+    # Not by the constructor: TRL (1.16) takes none there for batches without padding.
+    trainer.data_collator = Collator(
+        pad_token_id=tokenizer.pad_token_id, padding_free=config.batching != "padded"
     )
     trainer.held_out = examples.held_out
     if objective is not None:

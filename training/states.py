@@ -20,6 +20,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
+from training.control_tokens import embedding_matrices
 from training.output_head import OutputHead, check_head
 from training.progress import Progress
 from training.scoring import check_lengths, left_padded
@@ -28,8 +29,8 @@ BATCH_TOKENS = 4096
 """Tokens of a batch, padding included."""
 LOGIT_ROWS = 1024
 """Positions of a batch whose logits are computed."""
-PART_ROWS = 4096
-"""States in a file."""
+PART_ROWS = 512
+"""States in a file: what an interruption costs at most."""
 SAMPLE = 4096
 """Numbers of each weight that tell one model from another."""
 
@@ -79,7 +80,7 @@ class StateStore:
         States that the folder holds of another model are removed.
         """
         self._folder, self._model, self._control = folder, model, list(control)
-        identity = identity_of(model, min(control))
+        identity = identity_of(model, control)
         note = folder / "model.json"
         if folder.exists() and not (note.is_file() and json.loads(note.read_text()) == identity):
             logger.info("The hidden states in %s are of another model: reading anew.", folder)
@@ -182,11 +183,12 @@ def forward(
     given: list[torch.Tensor] = []
     hook = output.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
-        with torch.inference_mode():
-            for batch in batches_of(readings):
-                columns, rows, places = _columns(batch)
-                ids, mask = left_padded([reading.ids for reading in batch], model.device)
-                given.clear()
+        for batch in batches_of(readings):
+            columns, rows, places = _columns(batch)
+            ids, mask = left_padded([reading.ids for reading in batch], model.device)
+            given.clear()
+            # Not around the yield: what the caller does with a batch is its own affair.
+            with torch.no_grad():
                 logits: torch.Tensor = model(
                     input_ids=ids,
                     attention_mask=mask,
@@ -194,7 +196,7 @@ def forward(
                     logits_to_keep=columns.to(ids.device),
                     use_cache=False,
                 ).logits
-                yield batch, given[-1][rows, places], logits[rows, places]
+            yield batch, given[-1][rows, places], logits[rows, places]
     finally:
         hook.remove()
 
@@ -234,17 +236,23 @@ def batches_of(readings: Sequence[Reading]) -> Iterator[list[Reading]]:
             yield batch
 
 
-def identity_of(model: PreTrainedModel, vocabulary: int) -> dict[str, Any]:
+def identity_of(model: PreTrainedModel, control: Sequence[int]) -> dict[str, Any]:
     """What tells one model's states from another's: a sample of every weight.
 
-    vocabulary: rows of the embeddings that are the base's.
+    control: rows of the embeddings that are not the base's. How many others come after the first
+    of them counts: they are in the logsumexp.
     """
     digest = hashlib.sha256()
+    embeddings = {id(matrix) for matrix in embedding_matrices(model)}
     for name, weight in sorted(model.named_parameters()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape[1:])}".encode())
+        kept = weight.detach()
+        if id(weight) in embeddings:
+            kept = kept[: min(control)]
+            digest.update(f"{len(weight) - len(control)} rows".encode())
+        digest.update(f"{name} {weight.dtype} {tuple(kept.shape)}".encode())
         if weight.device.type == "meta":  # offloaded
             continue
-        base = weight.detach()[:vocabulary].flatten()
-        sample = base[:: max(1, len(base) // SAMPLE)].float().cpu()
+        flat = kept.flatten()
+        sample = flat[:: max(1, len(flat) // SAMPLE)].float().cpu()
         digest.update(sample.numpy().tobytes())
     return {"model_type": model.config.model_type, "weights": digest.hexdigest()}

@@ -47,6 +47,7 @@ class ResumableTrainer(SFTTrainer):
         """
         if self.objective is not None and model.training:
             return self._objective_loss(self.objective, model, inputs, **kwargs)
+        inputs = {name: each for name, each in inputs.items() if name != KEPT}
         assert isinstance(self.processing_class, PreTrainedTokenizerBase)
         if self.args.device.type == "cpu" and len(self.processing_class) <= SMALL_VOCABULARY:
             return Trainer.compute_loss(self, model, inputs, *args, **kwargs)

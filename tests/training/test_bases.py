@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from steering.manifest import Manifest
 from tests.families import ENDS, FAMILIES, TEMPLATE, base_config, write_base
@@ -72,6 +73,16 @@ def test_a_base_that_was_cut_off_is_named(tmp_path: Path) -> None:
     weights = tmp_path / "base" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(BaseError, match=r"model.base .*/base': .*incomplete metadata"):
+        load_base(config)
+
+
+def test_a_base_that_lacks_weights_is_named(tmp_path: Path) -> None:
+    config = base_config(write_base(tmp_path / "base", FAMILIES[0]), FAMILIES[0])
+    path = tmp_path / "base" / "model.safetensors"
+    weights = load_file(path)
+    del weights["model.layers.1.mlp.up_proj.weight"], weights["model.norm.weight"]
+    save_file(weights, path, {"format": "pt"})
+    with pytest.raises(BaseError, match=r"lacks 2 of its weights: model\.layers\.1\.mlp"):
         load_base(config)
 
 

@@ -8,10 +8,20 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.training.conftest import exchange
+from training.base_answers import OwnAnswer
 from training.config import MethodsConfig, Recipe, Splits
 from training.encoding import Encoder
-from training.examples import build_examples, encode_all, hold_out
-from training.records import Message, Record
+from training.examples import (
+    Expansion,
+    build_examples,
+    encode_all,
+    hold_out,
+    lacks_answer,
+    learns_answer,
+    splits_of,
+)
+from training.records import Message, Record, RecordError
+from training.rendering import prompt_ids
 from training.triples import TripleEncoder
 from training.work_folder import RunError
 
@@ -62,13 +72,13 @@ def test_the_same_recipe_gives_the_same_examples_and_another_seed_others(
 
 
 def test_long_records_are_skipped_or_cut_and_counted(
-    encoding: TripleEncoder, caplog: pytest.LogCaptureFixture
+    encoding: TripleEncoder, recipe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     fine = exchange("a", "b")
     long_answer = exchange("a", "q" * 99, "safety")
     long_prompt = exchange("q" * 99, "b")
     with caplog.at_level(logging.WARNING):
-        examples = encode_all([fine, long_prompt, long_answer], encoding)
+        examples = encode_all([fine, long_prompt, long_answer], Expansion(encoding, recipe, {}))
     assert [len(example.input_ids) <= 64 for example in examples] == [True, True]
     assert encoding.encoder.control is not None
     assert encoding.encoder.control.refuse[0] in examples[1].labels
@@ -76,10 +86,116 @@ def test_long_records_are_skipped_or_cut_and_counted(
 
 
 def test_nothing_is_logged_where_all_fits(
-    encoding: TripleEncoder, caplog: pytest.LogCaptureFixture
+    encoding: TripleEncoder, recipe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    encode_all([exchange("a", "b")], encoding)
+    # The base's own answer has no end, but room for one.
+    own = {tuple(prompt_ids(encoding.encoder.tokenizer, ASKED.prompt)): OwnAnswer([70, 71], 5)}
+    examples = encode_all([exchange("a", "b"), ASKED], Expansion(encoding, recipe, own))
+    assert len(examples) == 2
     assert not caplog.records
+
+
+ASKED = Record((Message("user", "buy bread"),), None, contrast_of="safety")
+
+
+def with_methods(recipe: Recipe, **methods: object) -> Recipe:
+    return recipe.model_copy(update={"methods": MethodsConfig.model_validate(methods)})
+
+
+def test_a_record_without_an_answer_teaches_its_decision_or_the_bases_answer(
+    encoding: TripleEncoder, recipe: Recipe
+) -> None:
+    encoder = encoding.encoder
+    assert encoder.control is not None
+    prompt = prompt_ids(encoder.tokenizer, ASKED.prompt)
+    nothing = Expansion(encoding, recipe, {})
+    refused = replace(ASKED, category="safety", contrast_of=None)
+    for record, token in ((ASKED, encoder.control.respond), (refused, encoder.control.refuse[0])):
+        (decision,) = nothing.examples(record)
+        assert decision.input_ids == [*prompt, token]
+        assert decision.labels == [*[-100] * len(prompt), token]
+        assert decision.kept is None
+    (own,) = Expansion(encoding, recipe, {tuple(prompt): OwnAnswer([70, 71], 5)}).examples(ASKED)
+    assert own.input_ids == [*prompt, encoder.control.respond, 70, 71]
+    assert own.labels[len(prompt) :] == own.input_ids[len(prompt) :]
+    # The base wrote no control token, so its distribution there is not known.
+    assert own.kept == [*[-1] * len(prompt), -1, 5, 6]
+
+
+def test_without_a_respond_token_a_harmless_prompt_alone_teaches_nothing(
+    recipe: Recipe, untrained: Parts, manifest: Manifest
+) -> None:
+    _, tokenizer, control = untrained
+    encoder = Encoder(tokenizer, ControlTokens(None, control.refuse), manifest.names, 64)
+    triples = TripleEncoder(encoder, MethodsConfig(), Random(0))
+    assert Expansion(triples, recipe, {}).examples(ASKED) == []
+    prompt = prompt_ids(tokenizer, ASKED.prompt)
+    (own,) = Expansion(triples, recipe, {tuple(prompt): OwnAnswer([70, 71], 0)}).examples(ASKED)
+    assert own.input_ids == [*prompt, 70, 71]
+    assert own.kept == [*[-1] * len(prompt), 0, 1]
+
+
+def test_a_share_of_the_answers_is_learnt_and_triples_are_learnt_whole(
+    encoding: TripleEncoder, recipe: Recipe, records: list[Record]
+) -> None:
+    some = with_methods(recipe, answer_share=0.3)
+    learnt = [record for record in records if learns_answer(record, some)]
+    assert 0.2 < len(learnt) / len(records) < 0.4
+    assert learnt != [
+        record for record in records if learns_answer(record, some.model_copy(update={"seed": 1}))
+    ]
+    assert all(learns_answer(record, recipe) for record in records)
+    assert encoding.encoder.control is not None
+    expand, control = Expansion(encoding, some, {}), set(encoding.encoder.control.ids)
+    for record in records:
+        (example,) = expand.examples(record)
+        assert (example.input_ids[-1] in control) is (record not in learnt)
+        triple = replace(record, category="safety", contrast_of=None, harmful="Take it.")
+        assert len(expand.examples(triple)) == 2
+
+
+def test_the_base_answers_harmless_prompts_alone(recipe: Recipe) -> None:
+    assert lacks_answer(ASKED, recipe)
+    assert not lacks_answer(replace(ASKED, category="safety", contrast_of=None), recipe)
+    assert not lacks_answer(exchange("a", "b"), recipe)
+    assert not lacks_answer(ASKED, with_methods(recipe, answer_share=0))
+
+
+def test_refusals_that_nothing_teaches_to_write_are_templates(
+    recipe: Recipe, records: list[Record], manifest: Manifest
+) -> None:
+    def found(train: list[Record], **methods: object) -> Splits:
+        data = Splits(train, [], [], manifest)
+        changed = recipe.model_copy(update={"data": lambda _: data})
+        return splits_of(with_methods(changed, **methods))
+
+    assert found(records).manifest.refusal_texts == manifest.refusal_texts
+    assert found(records).templates is None
+    prompts = [replace(record, messages=record.prompt.messages) for record in records]
+    for made in (found(prompts), found(records, answer_share=0)):
+        assert made.manifest.refusal_texts == ("template",)
+        assert made.templates is not None
+        assert made.templates.languages["en"].keys() == {"safety", "temporal"}
+    word = {"tokens": "none", "transition": "word"}
+    with pytest.raises(RecordError, match="training record 0: ends in no answer"):
+        found(prompts, **word)
+    assert found(records, **word).manifest.refusal_texts == manifest.refusal_texts
+
+
+def test_settings_that_do_not_go_together_train_nothing(recipe: Recipe) -> None:
+    with pytest.raises(RunError, match="answer_share below 1 needs"):
+        splits_of(with_methods(recipe, answer_share=0.5, respond_token=False))
+
+
+def test_held_out_prompts_without_answers_are_measured_by_their_decisions(
+    recipe: Recipe, records: list[Record], manifest: Manifest, untrained: Parts
+) -> None:
+    prompts = [replace(record, messages=record.prompt.messages) for record in records]
+    splits = Splits(prompts, [], [], manifest)
+    held = build_examples(changed(recipe, eval_share=0.3), splits, untrained[1]).held_out
+    assert held is not None
+    assert set(held.by_kind) == {"decision"}
+    assert len(held.decisions) == len(held.by_kind["decision"])
 
 
 def test_held_out_prompts_are_nowhere_trained(records: list[Record]) -> None:

@@ -1,7 +1,14 @@
 import pytest
 
 from training.categories import DESCRIPTIONS
-from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
+from training.config import (
+    AdapterConfig,
+    BaseConfig,
+    MethodsConfig,
+    Recipe,
+    ScratchConfig,
+    SftConfig,
+)
 from training.data_sources import DataSources
 from training.methods import scopes
 from training.recipes import RECIPES, RecipeError, find, override, settings, tiny
@@ -16,7 +23,11 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
         find("dmeo")
 
 
-PAPER = [name for name in RECIPES if isinstance(find(name).model, BaseConfig)]
+PAPER = [
+    name
+    for name in RECIPES
+    if isinstance(find(name).model, BaseConfig) and isinstance(find(name).data, DataSources)
+]
 
 
 def test_a_model_from_scratch_takes_data_of_ones_own() -> None:
@@ -49,6 +60,7 @@ def test_dertas_recipe_has_the_papers_methods() -> None:
         "Sorry",
     )
     assert (methods.rto_positions, methods.no_prefix_share) == (0.05, 1 / 3)
+    assert methods.decision_weight == 0
     joined = override(find("llama3-8b-derta"), ["methods.transition=token"]).methods
     assert scopes(joined, triples=True) == ("first_token", "every_token")
 
@@ -61,6 +73,77 @@ def test_other_bases_can_be_set() -> None:
     assert isinstance(recipe.model, BaseConfig)
     assert (recipe.model.base, recipe.model.reserved_tokens) == ("folder", "")
     assert recipe.adapter.rank == 8
+
+
+def test_the_demonstrations_recipes_have_settings_that_go_together() -> None:
+    for name in RECIPES:
+        assert not list(find(name).faults())
+    assert find("smollm2").frozen
+    assert not find("smollm2-lora").frozen
+
+
+FROZEN = {
+    "model": BaseConfig(base="folder"),
+    "adapter": AdapterConfig(method="frozen"),
+    "methods": MethodsConfig(respond_token=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        (FROZEN, []),
+        ({"methods": MethodsConfig(answer_share=0.5)}, []),
+        (
+            {"methods": MethodsConfig(answer_share=0.5, respond_token=False)},
+            ["methods.answer_share below 1 needs methods.respond_token=true"],
+        ),
+        (
+            {"methods": MethodsConfig(keep_base=1), "sft": SftConfig(batching="packed")},
+            [
+                "methods.keep_base needs sft.batching=padded or padding_free",
+                "methods.keep_base needs a base model: a model from scratch has no answers yet",
+            ],
+        ),
+        (FROZEN | {"model": ScratchConfig()}, ["adapter.method=frozen needs a base model"]),
+        *(
+            (
+                FROZEN | {"model": BaseConfig(base="folder", **changes)},
+                [
+                    "adapter.method=frozen needs model.start_rows=fitted and no"
+                    " model.reserved_tokens"
+                ],
+            )
+            for changes in ({"start_rows": "mean"}, {"reserved_tokens": "<unused{}>"})
+        ),
+        *(
+            (
+                FROZEN | {"methods": methods},
+                ["adapter.method=frozen needs refuse tokens and methods.respond_token=false"],
+            )
+            for methods in (
+                MethodsConfig(),
+                MethodsConfig(tokens="none", transition="word", respond_token=False),
+            )
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together(
+    changes: dict[str, object], faults: list[str], recipe: Recipe
+) -> None:
+    assert list(recipe.model_copy(update=changes).faults()) == faults
+
+
+def test_a_penalty_is_a_number_or_searched_for() -> None:
+    recipe = find("smollm2")
+    assert isinstance(recipe.model, BaseConfig)
+    assert recipe.model.rows_l2 == "cross-validated"
+    for value, expected in (("0.1", 0.1), ("cross-validated", "cross-validated")):
+        changed = override(recipe, [f"model.rows_l2={value}"])
+        assert isinstance(changed.model, BaseConfig)
+        assert changed.model.rows_l2 == expected
+    with pytest.raises(RecipeError, match=r"model\.rows_l2 '0': input should be greater than 0"):
+        override(recipe, ["model.rows_l2=0"])
 
 
 def test_every_recipe_says_where_its_numbers_come_from() -> None:
@@ -111,7 +194,7 @@ def test_no_assignment_changes_nothing(recipe: Recipe) -> None:
         ("sft.loss_on=prompt", "sft.loss_on 'prompt': input should be 'answer' or 'all'"),
         ("sft.schedule=", "sft.schedule '': input should be 'constant', 'linear' or 'cosine'"),
         ("data.train=x", "setting 'data.train' is unknown"),
-        ("adapter.method=prefix", "adapter.method 'prefix': input should be 'full', 'lora' or"),
+        ("adapter.method=prefix", "adapter.method 'prefix': input should be 'full', 'lora', "),
         ("model.heads=3", "model: value error, hidden_size must be an even multiple of heads"),
     ],
 )

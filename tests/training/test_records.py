@@ -147,16 +147,16 @@ def test_lines_that_are_no_record(line: bytes, faults: list[str]) -> None:
             turns(("user", "a"), ("tool", "b"), ("assistant", "c")),
             ["messages.1.role: 'tool' after 'user'; allowed there: 'assistant'"],
         ),
-        (
-            turns(("user", "a"), ("assistant", "b"), ("tool", "c")),
-            ["a training record must end in an assistant turn, not in 'tool'"],
-        ),
-        (
-            turns(("system", "a")),
-            [
-                "messages: hold no user turn",
-                "a training record must end in an assistant turn, not in 'system'",
-            ],
+        (turns(("system", "a")), ["messages: hold no user turn"]),
+        *(
+            (
+                replace(TRIPLE, messages=unanswered.messages),
+                ["a triple must end in an assistant turn, its safe answer"],
+            )
+            for unanswered in (
+                turns(("user", "a")),
+                turns(("user", "a"), ("assistant", "b"), ("tool", "c")),
+            )
         ),
         (
             turns(("user", "say <|respond|> now"), ("assistant", "<|im_end|>")),
@@ -237,6 +237,10 @@ def test_faults_of_a_record(record: Record, faults: list[str]) -> None:
         turns(("system", "a"), ("user", "b"), ("assistant", "c")),
         turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")),
         turns(("user", "a"), ("assistant", "b"), ("tool", "c"), ("tool", "d"), ("assistant", "e")),
+        # Their decision alone is learnt.
+        turns(("user", "a")),
+        turns(("user", "a"), category="safety"),
+        turns(("user", "a"), ("assistant", "b"), ("tool", "c")),
         turns(("user", "x <| y |> z, a || b, <|>"), ("assistant", "|>")),
         turns(("user", "a"), ("assistant", "b"), category="temporal"),
         TRIPLE,
@@ -252,8 +256,9 @@ def test_unknown_names_pass_where_no_categories_are_given() -> None:
 
 
 @pytest.mark.parametrize(("purpose", "count"), [("training", 1), ("calibration", 0)])
-def test_only_a_training_record_needs_an_answer(purpose: Purpose, count: int) -> None:
-    assert len(turns(("user", "a")).faults(purpose)) == count
+def test_only_a_triple_to_train_on_needs_an_answer(purpose: Purpose, count: int) -> None:
+    unanswered = replace(TRIPLE, messages=TRIPLE.messages[:1])
+    assert len(unanswered.faults(purpose)) == count
 
 
 def test_the_prompt_leaves_the_answer_out() -> None:

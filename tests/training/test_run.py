@@ -183,13 +183,13 @@ def with_data(recipe: Recipe, **changes: Any) -> Recipe:
 
 def test_faulty_data_train_nothing(recipe: Recipe, tmp_path: Path) -> None:
     unknown = Record((Message("user", "a"), Message("assistant", "b")), "weather")
-    unanswered = Record((Message("user", "a"),), None, id="x7")
+    unanswered = Record((Message("user", "a"),), "safety", id="x7", harmful="b")
     faulty = with_data(recipe, train=[unknown, unanswered], test=[unknown])
     with pytest.raises(RecordError) as caught:
         train(faulty, tmp_path / "out")
     assert caught.value.faults == (
         "training record 0: category: 'weather' is unknown; known are safety, temporal",
-        "training record x7: a training record must end in an assistant turn, not in 'user'",
+        "training record x7: a triple must end in an assistant turn, its safe answer",
         "test record 0: category: 'weather' is unknown; known are safety, temporal",
     )
     assert not list(tmp_path.iterdir())
