@@ -230,7 +230,6 @@ class TestTools:
             message = ask(http, **fields)["choices"][0]["message"]
             assert message["content"].strip() == "One two three four"
 
-<<<<<<< HEAD
     @pytest.mark.parametrize("kind", ["strict", "one call at most"])
     def test_what_vllm_constrains_goes_with_the_first_token_only(
         self, http: httpx.Client, kind: str
@@ -244,7 +243,7 @@ class TestTools:
         response = http.post(CHAT, json={"messages": HELLO} | fields | EVERY)
         assert response.status_code == 400
         assert response.json()["error"]["param"] == "tools"
-=======
+
     def test_a_response_warns_of_shapes_that_were_not_calibrated(self, http: httpx.Client) -> None:
         system = [{"role": "system", "content": "Be brief."}, *HELLO]
         tools = "no calibration prompt has tools: rates are not a promise for this prompt"
@@ -256,7 +255,6 @@ class TestTools:
         assert chunks[0]["refusal_settings"]["warnings"] == [tools]
         shapes = http.get("/v1/refusal/calibration").json()["shapes"]
         assert shapes == {"system": 4, "tools": 0, "turns": 0, "plain": 8}
->>>>>>> shapes
 
     def test_results_go_back(self, http: httpx.Client) -> None:
         call = {

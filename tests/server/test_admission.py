@@ -1,10 +1,5 @@
 from collections.abc import Sequence
-<<<<<<< HEAD
-from typing import Any
-=======
-from dataclasses import replace
 from typing import Any, ClassVar
->>>>>>> shapes
 
 import pytest
 from vllm.exceptions import VLLMValidationError
