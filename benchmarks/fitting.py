@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +90,13 @@ def ratios(folder: Path, checkpoint: Path, passes: int) -> str:
     def stored(number: int) -> None:
         StateStore(folder / f"pass-{number}", model, [last]).read(readings, head)
 
-    store, plain, again = [], [], []
+    times: list[list[float]] = [[], [], []]
     for number in range(passes):
-        variants = [(store, lambda number=number: stored(number))]
-        variants += [(times, lambda: forward(model, readings)) for times in (plain, again)]
-        for times, run in variants if number % 2 == 0 else reversed(variants):
-            times.append(_seconds(run))
-    rates = [PROMPTS / float(np.median(times)) for times in (store, plain, again)]
+        plain = partial(forward, model, readings)
+        variants = list(zip(times, (partial(stored, number), plain, plain), strict=True))
+        for own, run in variants if number % 2 == 0 else reversed(variants):
+            own.append(_seconds(run))
+    rates = [PROMPTS / float(np.median(own)) for own in times]
     return (
         f"{PROMPTS} prompts, {passes} rounds: {rates[0]:.1f} prompts a second by the store,"
         f" {rates[1]:.1f} by a plain forward pass: ratio {rates[0] / rates[1]:.3f};"

@@ -28,7 +28,7 @@ from training.rendering import EncodingError, end_of_turn, render
 
 
 def load_base(config: BaseConfig) -> PreTrainedModel:
-    """The base model's weights, on the CPU. Raises BaseError."""
+    """The base model's weights, on the accelerators if there are any. Raises BaseError."""
     source = locate(config.base, config.revision)
     dtype = getattr(torch, config.dtype)
     model, found = _read(
@@ -39,6 +39,7 @@ def load_base(config: BaseConfig) -> PreTrainedModel:
             output_loading_info=True,
             **source.options,
             **_unpacking(source),
+            **_placing(),
         ),
     )
     # transformers (5.19) would go on with random ones.
@@ -95,6 +96,11 @@ def _read(config: BaseConfig, read: Callable[[], Any]) -> Any:
         return read()
     except (OSError, SafetensorError, ValueError, struct.error) as error:
         raise BaseError(f"model.base {config.base!r}: {error}") from error
+
+
+def _placing() -> dict[str, Any]:
+    # The base answers and is read before it is trained: on GPUs, if there are any.
+    return {"device_map": "auto"} if torch.accelerator.is_available() else {}
 
 
 def _unpacking(source: BaseSource) -> dict[str, Any]:

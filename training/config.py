@@ -257,6 +257,13 @@ class Recipe(Section):
             yield "methods.keep_base needs sft.batching=padded or padding_free"
         if self.methods.keep_base and not isinstance(self.model, BaseConfig):
             yield "methods.keep_base needs a base model: a model from scratch has no answers yet"
+        if self.methods.tokens == "none" and self.methods.answer_share < 1:
+            yield "methods.tokens=none leaves no decision to learn: set methods.answer_share=1"
+        if self.methods.base_answer_tokens >= self.sft.max_length:
+            yield (
+                f"methods.base_answer_tokens={self.methods.base_answer_tokens} leaves no room for a"
+                f" prompt in sft.max_length={self.sft.max_length}"
+            )
         if self.methods.answer_share < 1 and not (self.frozen or self.methods.respond_token):
             yield "methods.answer_share below 1 needs methods.respond_token=true"
         if not self.frozen:
@@ -265,5 +272,7 @@ class Recipe(Section):
             yield "adapter.method=frozen needs a base model"
         elif self.model.start_rows != "fitted" or self.model.reserved_tokens:
             yield "adapter.method=frozen needs model.start_rows=fitted and no model.reserved_tokens"
+        if self.sft.eval_share:
+            yield "adapter.method=frozen trains no steps to measure: set sft.eval_share=0"
         if self.methods.tokens == "none" or self.methods.respond_token:
             yield "adapter.method=frozen needs refuse tokens and methods.respond_token=false"

@@ -2,8 +2,8 @@
 
 A record is one decision, where its answer begins. A triple (DeRTa, arXiv 2407.09121) is one there
 and at every position of its harmful answer: RTO restricted to the rows. What may go on is taught by
-positions of the base's own harmless answers. An answer's positions together weigh as much as one
-decision.
+positions of harmless answers, the base's own or the records'. An answer's positions together weigh
+as much as one decision.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from steering.tokens import ControlTokens
 from training.base_answers import BaseAnswers
 from training.config import BaseConfig, Recipe, Splits
-from training.encoding import Encoder
+from training.encoding import Encoder, Parts
 from training.output_head import head_of
 from training.records import Record
 from training.rendering import prompt_ids
@@ -93,11 +93,22 @@ def _of_records(
         label = control.ids.index(token[0]) if token else NONE
         if record.harmful is None or not everywhere:
             yield Labelled(Reading.at_end(prompt), label, first=True)
+            if everywhere and record.category is None and record.answered:
+                yield from _of_answer(encoder.parts(record), encoder.max_length)
             continue
         harmful = encoder.parts(record.harmfully_answered)
         answer = [*harmful.control, *harmful.answer.lead, *harmful.answer.body]
         ids = [*prompt, *answer][: encoder.max_length]
         yield Labelled(Reading(ids, range(len(prompt) - 1, len(ids) - 1)), label, first=True)
+
+
+def _of_answer(parts: Parts, most: int) -> Iterator[Labelled]:
+    """Positions inside a harmless answer, which may go on."""
+    answer = [*parts.control, *parts.answer.lead, *parts.answer.body]
+    ids = [*parts.prompt, *answer][:most]
+    positions = range(len(parts.prompt) + len(parts.control), len(ids) - 1)
+    if positions:
+        yield Labelled(Reading(ids, positions), NONE, first=False)
 
 
 def _of_own_answers(own: BaseAnswers) -> Iterator[Labelled]:

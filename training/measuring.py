@@ -80,10 +80,11 @@ def areas(
 def mean_losses(sums: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
     """Mean loss per label: `loss` over all kinds, and `loss_KIND`.
 
-    sums: summed negative log-likelihood by kind. counts: number of labels by kind, above 0.
+    sums: summed negative log-likelihood by kind. counts: number of labels by kind; a kind without
+    any is left out.
     """
-    by_kind = {f"loss_{kind}": total / counts[kind] for kind, total in sums.items()}
-    return {"loss": sum(sums.values()) / sum(counts.values()), **by_kind}
+    by_kind = {f"loss_{kind}": total / counts[kind] for kind, total in sums.items() if counts[kind]}
+    return {"loss": sum(sums.values()) / max(sum(counts.values()), 1), **by_kind}
 
 
 def _is_right(token: int, decision: Decision, refuse_ids: Sequence[int]) -> bool:

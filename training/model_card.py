@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from steering.manifest import Manifest
+from training.base_source import PACKAGE
 from training.config import OWN, BaseConfig, Recipe, ScratchConfig, Splits
 from training.export import CALIBRATION_PROMPTS
 from training.family_templates import TEMPLATES
@@ -42,6 +43,10 @@ _TOKENS = """\
 The probability of a refuse token where an answer may turn into a refusal ({scopes}) is a score, and
 a threshold on it decides (Refusal Tokens, arXiv 2412.06748). The chat template writes no control
 token; `refusal.json` lists them."""
+
+_FROZEN = """
+The base is frozen: all of its weights are as they were. Only the refuse tokens' rows of the output
+embeddings were fitted, by logistic regression on its hidden states. Refusals are templates."""
 
 _TRIPLES = """
 Triples of a prompt, a safe and a harmful answer teach it to turn from the latter on the way (DeRTa,
@@ -106,10 +111,11 @@ def model_card(recipe: Recipe, splits: Splits) -> str:
         (f"`{key}`", own.get(key, value))
         for key, value in [*settings(recipe), ("seed", recipe.seed)]
         # A card is published; the names of one's files need not be.
-        if not key.startswith("data.")
+        if not key.startswith("data.") and not (recipe.frozen and key.startswith("sft."))
     ]
     method = _METHOD.format(
-        method=_method(splits), settings="\n".join(table(["setting", "value"], rows))
+        method=_method(splits) + (_FROZEN if recipe.frozen else ""),
+        settings="\n".join(table(["setting", "value"], rows)),
     )
     data = "\n".join(["\n## Data\n", *_data(splits)])
     calibration = _calibration(splits.calibration)
@@ -121,7 +127,11 @@ def _own_files(model: ScratchConfig | BaseConfig) -> dict[str, str]:
     """What stands in the card for settings that name the user's own files."""
     if not isinstance(model, BaseConfig):
         return {}
-    found = {"model.base": "a local folder"} if Path(model.base).exists() else {}
+    found = {}
+    if model.base.startswith(PACKAGE):
+        found["model.base"] = "a file of a package"
+    elif Path(model.base).exists():
+        found["model.base"] = "a local folder" if Path(model.base).is_dir() else "a local file"
     if model.template not in (OWN, *TEMPLATES):
         found["model.template"] = "a Jinja file"
     return found

@@ -54,7 +54,7 @@ def head_of(model: PreTrainedModel) -> OutputHead:
         why = "no output embeddings" if output is None else "a bias in its output embeddings"
         raise BaseError(
             f"rows cannot be fitted for a model of type {kind!r}, which has {why}: set"
-            " model.start_rows=mean, and adapter.method=full or lora"
+            " model.start_rows=mean and adapter.method=full"
         )
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1 / (

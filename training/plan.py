@@ -16,6 +16,7 @@ from training.encoding import IGNORED, Example
 from training.examples import Examples, build_examples, splits_of
 from training.loading import control_tokens
 from training.memory import GIB, Memory, Sizes, estimate
+from training.output_head import head_of
 from training.processes import join
 from training.reserved import choose, rename_tokens
 from training.scratch import build_model, texts_of, train_tokenizer
@@ -70,8 +71,6 @@ def plan(recipe: Recipe) -> Iterator[str]:
     processes = join().num_processes
     splits = splits_of(recipe)
     model, tokenizer = outline_of(recipe, splits)
-    examples = build_examples(recipe, splits, tokenizer)
-    work = work_of(examples.train, recipe.sft, processes)
     sizes = sizes_of(model, recipe, splits.manifest, tokenizer)
     yield f"recipe      {recipe.name}: {recipe.summary}"
     yield (
@@ -81,6 +80,14 @@ def plan(recipe: Recipe) -> Iterator[str]:
     if triples := sum(record.harmful is not None for record in splits.train):
         yield f"triples     {triples:,} of those to train"
     yield f"categories  {', '.join(splits.manifest.names)}"
+    if recipe.frozen:
+        head_of(model)
+        yield f"pass        {len(splits.train):,} prompts through the base once; no step is trained"
+        rows = len(splits.manifest.tokens)
+        yield f"parameters  {sizes.parameters:,}, of which {rows} rows are fitted"
+        return
+    examples = build_examples(recipe, splits, tokenizer)
+    work = work_of(examples.train, recipe.sft, processes)
     yield from _of_examples(examples, work)
     rows = "examples" if work.rows == work.examples else "packed rows"
     yield f"steps       {work.steps:,} of {work.batch:,} {rows}, with {_several(processes)}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import BaseModel, ValidationError
 
 from training.categories import DESCRIPTIONS
-from training.config import Recipe, ScratchConfig, SftConfig
+from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
 from training.data_sources import DataSources
 from training.errors import TrainingError
 from training.paper_recipes import (
@@ -15,7 +15,7 @@ from training.paper_recipes import (
     mistral_7b_refusal,
     qwen3_8b_refusal,
 )
-from training.smollm2_recipes import smollm2, smollm2_lora
+from training.smollm2_recipes import BASE, smollm2, smollm2_lora
 
 TINY_NOTICE = (
     "This is a tiny model for tests, trained from scratch: it knows nothing, and keeps nobody safe."
@@ -60,9 +60,25 @@ def tiny() -> Recipe:
     )
 
 
+def frozen() -> Recipe:
+    """A dial on a model of one's own, whose weights stay as they are, on records of one's own.
+
+    The base is SmolLM2's file until `model.base` names another.
+    """
+    return smollm2().model_copy(
+        update={
+            "name": "frozen",
+            "summary": "a dial on a frozen model of one's own: model.base, data.train",
+            "data": DataSources(),
+            "model": BaseConfig(base=BASE.base),
+        }
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "smollm2-lora": smollm2_lora,
     "smollm2": smollm2,
+    "frozen": frozen,
     "tiny": tiny,
     "llama3-8b-refusal": llama3_8b_refusal,
     "llama3-8b-refusal-lora": llama3_8b_refusal_lora,

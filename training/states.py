@@ -149,6 +149,8 @@ class StateStore:
         hidden = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             path, "w+", np.float32, (len(keys), width)
         )
+        # The map outlives the file's name, and nothing is left when it is closed.
+        path.unlink()
         offset = np.empty(len(keys), dtype=np.float32)
         by_part: dict[int, list[tuple[int, int]]] = {}
         for at, key in enumerate(keys):

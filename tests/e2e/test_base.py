@@ -129,11 +129,11 @@ def test_a_refusal_is_a_template_that_costs_one_token(http: httpx.Client) -> Non
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0], ids=["refuse", "answer"])
 class TestConstrained:
-    def test_a_schema(self, sdk: OpenAI, threshold: float) -> None:
+    def test_a_schema(self, sdk: Any, threshold: float) -> None:
         done = sdk.chat.completions.create(
             model=MODEL,
             messages=[{"role": "user", "content": "Name the capital of France as JSON."}],
-            response_format=SCHEMA,  # type: ignore[arg-type]
+            response_format=SCHEMA,
             temperature=0,
             max_tokens=40,
             extra_body={"refusal_thresholds": {"safety": threshold}},
@@ -144,11 +144,11 @@ class TestConstrained:
         else:
             assert (message.content, message.refusal) == (None, REFUSALS["safety"])
 
-    def test_a_forced_tool_for_several_choices(self, sdk: OpenAI, threshold: float) -> None:
+    def test_a_forced_tool_for_several_choices(self, sdk: Any, threshold: float) -> None:
         done = sdk.chat.completions.create(
             model=MODEL,
             messages=[{"role": "user", "content": "Is it raining in Oslo?"}],
-            tools=[TOOL],  # type: ignore[list-item]
+            tools=[TOOL],
             tool_choice={"type": "function", "function": {"name": "get_weather"}},
             n=2,
             max_tokens=40,
@@ -158,7 +158,7 @@ class TestConstrained:
         for choice in done.choices:
             if threshold:
                 (call,) = choice.message.tool_calls or []
-                assert "city" in json.loads(call.function.arguments)  # type: ignore[union-attr]
+                assert "city" in json.loads(call.function.arguments)
             else:
                 assert choice.message.refusal == REFUSALS["safety"]
 

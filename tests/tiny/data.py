@@ -88,7 +88,7 @@ def draw(count: int, records: Iterable[Record], taken: set[str], *, distinct: bo
     """
     found: list[Record] = []
     for record in islice(records, DRAWS_PER_RECORD * count):
-        own = key(record.prompt[-1].content)
+        own = key(record.prompt.messages[-1].content)
         if own in taken:
             continue
         found.append(record)

@@ -25,7 +25,7 @@ def triples() -> Triples:
 
 
 def keys(records: list[Record]) -> list[str]:
-    return [key(record.prompt[-1].content) for record in records]
+    return [key(record.prompt.messages[-1].content) for record in records]
 
 
 @pytest.mark.parametrize("split", ["train", "calibration", "test"])
