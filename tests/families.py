@@ -64,8 +64,8 @@ TEXT = "Yes, sure. Here is the answer. No, sorry. I cannot answer: safety, harm 
 
 def base_config(folder: Path, family: str, **changes: Any) -> BaseConfig:
     """The settings with which the base in `folder` is trained; the penalty is not searched for."""
-    settings = {"template": TEMPLATE[family], "rows_l2": 0.1} | changes
-    return BaseConfig(base=str(folder), **settings)
+    settings = {"base": str(folder), "template": TEMPLATE[family], "rows_l2": 0.1}
+    return BaseConfig.model_validate(settings | changes)
 
 
 def write_base(folder: Path, family: str, *, tied: bool = False, seed: int = 0) -> Path:

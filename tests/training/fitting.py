@@ -16,6 +16,7 @@ from steering.tokens import ControlTokens
 from training.config import Recipe, ScratchConfig, SftConfig
 from training.encoding import Example
 from training.examples import Examples
+from training.losses import Objective
 from training.scratch import build_model
 from training.sft import fit
 
@@ -47,6 +48,7 @@ def train(
     examples: Examples,
     folder: Path,
     *callbacks: TrainerCallback,
+    objective: Objective | None = None,
     **changes: Any,
 ) -> LlamaForCausalLM:
     """Fit a fresh model; returns it. The metrics come to lie beside the saves in `folder`."""
@@ -57,6 +59,7 @@ def train(
         untrained[1],
         examples,
         config,
+        objective=objective,
         seed=0,
         saves=folder / "saves",
         metrics=folder / "metrics.jsonl",

@@ -29,7 +29,9 @@ def write_gguf(path: Path) -> PreTrainedModel:
             stored, kind = gguf.quants.quantize(stored, BLOCKS), BLOCKS
             weight.data = torch.from_numpy(gguf.quants.dequantize(stored, BLOCKS))
         stored = _as_llama_cpp_has_it(name, stored, model)
-        writer.add_tensor(names.get_name(name, (".weight",)), stored, raw_dtype=kind)
+        to = names.get_name(name, (".weight",))
+        assert to is not None
+        writer.add_tensor(to, stored, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -65,4 +65,5 @@ def random_model(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    return model.train(False)
+    model.train(False)
+    return model

@@ -38,7 +38,7 @@ def prompts(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
 def greedy(base: LlamaForCausalLM, prompt: list[int]) -> list[int]:
     """What transformers writes for one prompt alone."""
     ids = torch.tensor([prompt])
-    written = base.generate(
+    written = base.generate(  # type: ignore[misc]
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False
     )
     found: list[int] = written[0, len(prompt) :].tolist()

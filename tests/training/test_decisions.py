@@ -11,14 +11,13 @@ import torch
 from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.training.conftest import Parts, exchange
-from training import decisions
 from training.base_answers import BaseAnswers
 from training.config import BaseConfig, Recipe, Splits
 from training.decisions import fitted_rows
 from training.losses import Top
 from training.records import Message, Record
 from training.rendering import prompt_ids
-from training.row_fit import NONE, Decisions
+from training.row_fit import NONE, Decisions, fit_rows
 from training.scoring import score_prompts
 from training.start import set_output_rows
 from training.states import Reading, StateStore
@@ -40,7 +39,7 @@ class Seen:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.readings: list[Reading] = []
         self.decisions: list[Decisions] = []
-        read, fit = StateStore.read, decisions.fit_rows
+        read = StateStore.read
 
         def reading(store: StateStore, readings: list[Reading], *rest: Any) -> Any:
             self.readings += readings
@@ -48,10 +47,10 @@ class Seen:
 
         def fitting(given: Decisions, *rest: Any) -> Any:
             self.decisions.append(given)
-            return fit(given, *rest)
+            return fit_rows(given, *rest)
 
         monkeypatch.setattr(StateStore, "read", reading)
-        monkeypatch.setattr(decisions, "fit_rows", fitting)
+        monkeypatch.setattr("training.decisions.fit_rows", fitting)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ FROZEN = {
         (FROZEN | {"model": ScratchConfig()}, ["adapter.method=frozen needs a base model"]),
         *(
             (
-                FROZEN | {"model": BaseConfig(base="folder", **changes)},
+                FROZEN | {"model": BaseConfig.model_validate({"base": "folder", **changes})},
                 [
                     "adapter.method=frozen needs model.start_rows=fitted and no"
                     " model.reserved_tokens"
