@@ -83,8 +83,8 @@ def plan(recipe: Recipe) -> Iterator[str]:
     if recipe.frozen:
         head_of(model)
         yield f"pass        {len(splits.train):,} prompts through the base once; no step is trained"
-        rows = len(splits.manifest.tokens)
-        yield f"parameters  {sizes.parameters:,}, of which {rows} rows are fitted"
+        fitted = len(splits.manifest.tokens)
+        yield f"parameters  {sizes.parameters:,}, of which {fitted} rows are fitted"
         return
     examples = build_examples(recipe, splits, tokenizer)
     work = work_of(examples.train, recipe.sft, processes)
