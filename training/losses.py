@@ -88,7 +88,8 @@ def decisions(labels: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:
     """Where a control token is to be chosen: the first of each run of control labels.
 
     labels: [B, T] int64. Returns [B, T] bool. The later labels of a run are RTO's (DeRTa, arXiv
-    2407.09121), whose hundred labels would otherwise outweigh a batch's decisions.
+    2407.09121), whose hundred labels would otherwise outweigh a batch's decisions. Where
+    `methods.rto_positions` draws some of them, each that stands apart is a decision.
     """
     is_control = torch.isin(labels, torch.tensor(control, device=labels.device))
     before = torch.zeros_like(is_control)
