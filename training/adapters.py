@@ -37,8 +37,9 @@ def attach(
         r=config.rank,
         lora_alpha=cast(int, config.alpha),
         lora_dropout=config.dropout,
-        target_modules=(ALL_LINEAR if config.targets == ALL_LINEAR else config.targets.split(",")),
-        trainable_token_indices=token_rows(model, control),
+        target_modules=targets(model, config),
+        layers_to_transform=upper_layers(model, config.upper_share),
+        trainable_token_indices=token_rows(model, control) if config.token_rows else None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -49,6 +50,32 @@ def attach(
     # TRL (1.16) reads the output embeddings' bias, which PEFT's (0.21) wrapper does not hand on.
     adapted.get_output_embeddings().bias = None
     return cast(PeftModel, adapted)
+
+
+def targets(model: PreTrainedModel, config: AdapterConfig) -> str | list[str]:
+    """What PEFT is to update: names of linear layers, or its word for all of them.
+
+    PEFT (0.21) takes that word for all layers of the model alone.
+    """
+    if config.targets != ALL_LINEAR:
+        return config.targets.split(",")
+    if config.upper_share == 1:
+        return ALL_LINEAR
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    linear = (
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    )
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def upper_layers(model: PreTrainedModel, share: float) -> list[int] | None:
+    """Numbers of the layers that are updated, the last ones; None for all."""
+    if share == 1:
+        return None
+    layers = int(model.config.get_text_config().num_hidden_layers)
+    return list(range(layers - max(round(share * layers), 1), layers))
 
 
 def token_rows(model: PreTrainedModel, control: ControlTokens) -> dict[str, list[int]]:

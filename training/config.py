@@ -109,6 +109,12 @@ class AdapterConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: str = "all-linear"
     """Names of linear layers, with commas between them; `all-linear` is all but the output."""
+    upper_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the model's layers that are updated, counted from the output: with half of them a
+    step costs half."""
+    token_rows: bool = True
+    """Whether the control tokens' rows are trained, too. Where the input and the output embeddings
+    are one matrix, that takes gradients through all layers."""
 
 
 class SftConfig(Section):
@@ -264,8 +270,9 @@ class Recipe(Section):
                 f"methods.base_answer_tokens={self.methods.base_answer_tokens} leaves no room for a"
                 f" prompt in sft.max_length={self.sft.max_length}"
             )
-        if self.methods.answer_share < 1 and not (self.frozen or self.methods.respond_token):
-            yield "methods.answer_share below 1 needs methods.respond_token=true"
+        decided = self.methods.respond_token or self.methods.decision_weight
+        if self.methods.answer_share < 1 and not (self.frozen or decided):
+            yield "methods.answer_share below 1 needs a respond token or methods.decision_weight"
         if not self.frozen:
             return
         if not isinstance(self.model, BaseConfig):

@@ -23,6 +23,8 @@ from training.rendering import Answer, EncodingError, answer_of, prompt_ids, ren
 
 IGNORED = -100
 """Label of a position without loss."""
+NOT_REFUSED = -101
+"""Label of a decision for no refuse token, where there is no respond token to choose instead."""
 
 
 class PromptTooLongError(EncodingError):
@@ -112,6 +114,17 @@ class Encoder:
             self.control_of(record),
             answer_of(self.tokenizer, prompt, record.conversation),
         )
+
+    def encode_unrefused(self, record: Record) -> Example:
+        """The decision alone of a harmless record, for a model without a respond token.
+
+        What stands where the answer would begin does not matter: nothing is predicted from it.
+        Raises PromptTooLongError.
+        """
+        prompt = prompt_ids(self.tokenizer, record.prompt)
+        end = self.tokenizer.eos_token_id
+        example = lay_out(prompt, [], [end], self.max_length)
+        return replace(example, labels=[*example.labels[:-1], NOT_REFUSED])
 
     def encode_base(self, record: Record, answer: Sequence[int], kept: int) -> Example:
         """Encode a record with the base's own answer, whose positions begin at `kept` of all.

@@ -139,7 +139,8 @@ class Expansion:
             if own is not None:
                 return [encoder.encode_base(record, own.ids, own.start)]
         if not encoder.control_of(record):
-            return []
+            weighed = encoder.control is not None and self.recipe.methods.decision_weight
+            return [encoder.encode_unrefused(record)] if weighed else []
         return [encoder.encode(record, decision_only=True)]
 
 

@@ -1,6 +1,7 @@
 """What training minimises beyond the plain mean over labels, as functions of logits and labels.
 
-With D the labels that decide, A all other labels and K the positions of the base's own answers,
+With D the labels that decide (without a respond token -log(1 - p) of all refuse tokens stands for
+that of a harmless prompt's label), A all other labels and K the positions of the base's own answers,
 
     loss =  w/|D| sum over D of -log p(label)  +  1/|A| sum over A of -log p(label)
             +  k/|K| sum over K of KL(base || model).
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.encoding import IGNORED
+from training.encoding import IGNORED, NOT_REFUSED
 
 OTHER = -1
 """In `kept`: a position at which the base's distribution is not known."""
@@ -68,7 +69,7 @@ class Objective:
         weights = torch.where(deciding, self.decision_weight, 1.0) / torch.where(
             deciding, counts[0], counts[1]
         ).clamp(min=1)
-        loss = (nll(logits[learnt], labels[learnt]) * weights[learnt]).sum()
+        loss = (self._nll(logits[learnt], labels[learnt]) * weights[learnt]).sum()
         if kept is None or self.top is None:
             return loss
         known = kept != OTHER
@@ -78,14 +79,29 @@ class Objective:
         apart = divergence(logits[known].index_fill(1, control, -torch.inf), *top)
         return loss + self.keep_base * apart.sum() / counts[2].clamp(min=1)
 
+    def _nll(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        chosen = nll(logits, labels.clamp(min=0))
+        none = labels == NOT_REFUSED
+        return (
+            torch.where(none, nll_of_none(logits, self.control), chosen) if none.any() else chosen
+        )
+
     def _deciding(self, labels: torch.Tensor) -> torch.Tensor:
         if not self.decision_weight:
             return torch.zeros_like(labels, dtype=torch.bool)
         return decisions(labels, self.control)
 
 
+def nll_of_none(logits: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:
+    """-log(1 - p), [m] float32, with p the probability of any control token; logits: [m, V]."""
+    every = logits.float()
+    among = torch.tensor(control, device=logits.device)
+    others = every.index_fill(1, among, -torch.inf).logsumexp(dim=1)
+    return torch.nn.functional.softplus(every[:, among].logsumexp(dim=1) - others)
+
+
 def decisions(labels: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:
-    """Where a control token is to be chosen: the first of each run of control labels.
+    """Where a control token is to be chosen, or none: the first of each run of control labels.
 
     labels: [B, T] int64. Returns [B, T] bool. The later labels of a run are RTO's (DeRTa, arXiv
     2407.09121), whose hundred labels would otherwise outweigh a batch's decisions. Where
@@ -94,7 +110,7 @@ def decisions(labels: torch.Tensor, control: tuple[int, ...]) -> torch.Tensor:
     is_control = torch.isin(labels, torch.tensor(control, device=labels.device))
     before = torch.zeros_like(is_control)
     before[:, 1:] = is_control[:, :-1]
-    return is_control & ~before
+    return (is_control & ~before) | (labels == NOT_REFUSED)
 
 
 def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
