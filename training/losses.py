@@ -1,11 +1,11 @@
 """What training minimises beyond the plain mean over labels, as functions of logits and labels.
 
-With D the labels that decide (without a respond token -log(1 - p) of all refuse tokens stands for
-that of a harmless prompt's label), A all other labels and K the positions of the base's own answers,
+With D the labels that decide, A all other labels and K the positions of the base's own answers,
 
     loss =  w/|D| sum over D of -log p(label)  +  1/|A| sum over A of -log p(label)
             +  k/|K| sum over K of KL(base || model).
 
+Without a respond token, -log(1 - p) of all refuse tokens is the loss of a harmless decision.
 The plain mean lets one decision drown among the hundred labels of its answer; with w = 0 it is what
 is taken: D is empty then, and A has every label. The divergence is of the distributions that
 answers are drawn from, over all tokens but the control tokens. Each sum is divided

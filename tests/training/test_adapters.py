@@ -11,7 +11,15 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.families import FAMILIES, write_checkpoint
 from training import trainer
-from training.adapters import AdapterError, adapter_state, attach, merge, quantization, token_rows
+from training.adapters import (
+    AdapterError,
+    adapter_state,
+    attach,
+    merge,
+    quantization,
+    token_rows,
+    upper_layers,
+)
 from training.config import AdapterConfig, SftConfig
 from training.control_tokens import embedding_matrices
 from training.encoding import Encoder
@@ -164,3 +172,24 @@ def test_quantization_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(AdapterError, match="pip install bitsandbytes"):
         quantization()
+
+
+def test_updates_of_the_upper_layers_alone_take_no_gradient_below(
+    tmp_path: Path, family: str, manifest: Manifest
+) -> None:
+    model, _, control = start(tmp_path / "start", family, True, manifest)
+    layers = model.config.get_text_config().num_hidden_layers
+    config = CONFIG.model_copy(update={"upper_share": 0.5, "token_rows": False})
+    adapted = attach(model, control, config, seed=0)
+    wanted = upper_layers(model, 0.5)
+    assert wanted == list(range(layers - max(round(layers / 2), 1), layers))
+    trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert trained
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name in trained} == set(wanted)
+    output = adapted(input_ids=torch.tensor([[1, 2, 3]]), output_hidden_states=True)
+    assert not output.hidden_states[wanted[0]].requires_grad
+
+
+def test_no_share_updates_every_layer(tmp_path: Path, manifest: Manifest) -> None:
+    model, _, _ = start(tmp_path / "start", "llama", True, manifest)
+    assert upper_layers(model, 1.0) is None

@@ -7,13 +7,14 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from training.encoding import (
     IGNORED,
+    NOT_REFUSED,
     Encoder,
     Example,
     PromptTooLongError,
     lay_out,
 )
 from training.records import Message, Record
-from training.rendering import EncodingError, render
+from training.rendering import EncodingError, prompt_ids, render
 
 Parts = tuple[LlamaForCausalLM, PreTrainedTokenizerFast, ControlTokens]
 
@@ -161,3 +162,15 @@ def test_decisions_leave_out_what_is_ordinary_or_has_none(encoder: Encoder) -> N
     long_prompt = record(("user", "q" * 99), ("assistant", "b"), category="safety")
     assert bare.decisions([ordinary, alike]) == []
     assert len(encoder.decisions([ordinary, alike, long_prompt])) == 1
+
+
+def test_a_harmless_decision_without_a_respond_token(
+    encoder: Encoder, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    asked = record(("user", "buy bread"), ("assistant", "Yes."))
+    prompt = prompt_ids(tokenizer, asked.prompt)
+    assert encoder.control is not None
+    without = replace(encoder, control=replace(encoder.control, respond=None))
+    example = without.encode_unrefused(asked)
+    assert example.input_ids[:-1] == prompt
+    assert example.labels == [IGNORED] * len(prompt) + [NOT_REFUSED]

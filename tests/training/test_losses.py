@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from training.losses import OTHER, Objective, Top, decisions, divergence, nll
+from training.encoding import NOT_REFUSED
+from training.losses import OTHER, Objective, Top, decisions, divergence, nll, nll_of_none
 
 IGNORED = -100
 CONTROL = (7, 8)
@@ -186,3 +187,18 @@ def test_the_gradient_of_a_batch_without_labels_is_zero() -> None:
     objective.loss(logits, nothing, None, torch.tensor([4, 4, 0])).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_a_decision_for_none_of_the_tokens_costs_their_whole_probability() -> None:
+    logits = logits_of([{7: 0.25, 8: 0.25}, {7: 0.5}])
+    assert nll_of_none(logits, CONTROL).tolist() == pytest.approx([math.log(2), math.log(2)])
+
+
+def test_a_decision_for_none_counts_among_the_decisions() -> None:
+    labels = torch.tensor([[NOT_REFUSED], [7]])
+    objective = Objective(CONTROL, decision_weight=2.0, keep_base=0.0)
+    counts = objective.counts(labels, None)
+    assert counts.tolist() == [2, 0, 0]
+    logits = logits_of([{7: 0.2, 8: 0.3}, {7: 0.25}]).view(2, 1, -1)
+    expected = 2 * (math.log(2) + math.log(4)) / 2
+    assert float(objective.loss(logits, labels, None, counts)) == pytest.approx(expected)
