@@ -9,16 +9,16 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.training.conftest import exchange
 from training.base_answers import OwnAnswer
-from training.config import MethodsConfig, Recipe, Splits
+from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, Splits
 from training.encoding import Encoder
 from training.examples import (
     Expansion,
     build_examples,
     encode_all,
     hold_out,
-    lacks_answer,
     learns_answer,
     splits_of,
+    to_answer,
 )
 from training.records import Message, Record, RecordError
 from training.rendering import prompt_ids
@@ -155,10 +155,31 @@ def test_a_share_of_the_answers_is_learnt_and_triples_are_learnt_whole(
 
 
 def test_the_base_answers_harmless_prompts_alone(recipe: Recipe) -> None:
-    assert lacks_answer(ASKED, recipe)
-    assert not lacks_answer(replace(ASKED, category="safety", contrast_of=None), recipe)
-    assert not lacks_answer(exchange("a", "b"), recipe)
-    assert not lacks_answer(ASKED, with_methods(recipe, answer_share=0))
+    refused = replace(ASKED, category="safety", contrast_of=None)
+    triple = exchange("steal a car", "No.", "safety", harmful="Take it.")
+    records = [refused, ASKED, exchange("a", "b"), ASKED]
+    assert to_answer(records, recipe) == []
+    based = recipe.model_copy(update={"model": BaseConfig(base="folder")})
+    assert to_answer(records, based) == [ASKED, ASKED]
+    assert to_answer(records, with_methods(based, answer_share=0)) == []
+    frozen = based.model_copy(update={"adapter": AdapterConfig(method="frozen")})
+    # As many as there are triples, beside which they go on.
+    assert to_answer(records, frozen) == []
+    assert to_answer([*records, triple], frozen) == [ASKED]
+    with pytest.raises(RunError, match="triples need harmless records beside them"):
+        to_answer([refused, triple], frozen)
+
+
+def test_what_the_base_writes_needs_room(recipe: Recipe, manifest: Manifest) -> None:
+    based = recipe.model_copy(update={"model": BaseConfig(base="folder")})
+    for records, most in (([ASKED], 65), ([exchange("a", "b")], 64)):
+        splits = Splits(records, [], [], manifest)
+        chosen = changed(based, max_length=most).model_copy(update={"data": lambda _, s=splits: s})
+        assert splits_of(chosen).train == records
+    splits = Splits([ASKED], [], [], manifest)
+    chosen = changed(based, max_length=64).model_copy(update={"data": lambda _: splits})
+    with pytest.raises(RunError, match=r"base_answer_tokens=64 leaves no room for a prompt in sft"):
+        splits_of(chosen)
 
 
 def test_refusals_that_nothing_teaches_to_write_are_templates(
