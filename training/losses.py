@@ -1,7 +1,8 @@
 """What training minimises beyond the plain mean over labels, as functions of logits and labels.
 
 With D the labels that decide (without a respond token -log(1 - p) of all refuse tokens stands for
-that of a harmless prompt's label), A all other labels and K the positions of the base's own answers,
+that of a harmless prompt's label), A all other labels and K the positions of the base's own
+answers,
 
     loss =  w/|D| sum over D of -log p(label)  +  1/|A| sum over A of -log p(label)
             +  k/|K| sum over K of KL(base || model).

@@ -10,7 +10,7 @@ from steering.tokens import ControlTokens
 from tests.training.conftest import exchange
 from training.base_answers import OwnAnswer
 from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, Splits
-from training.encoding import Encoder
+from training.encoding import NOT_REFUSED, Encoder
 from training.examples import (
     Expansion,
     build_examples,
@@ -122,14 +122,18 @@ def test_a_record_without_an_answer_teaches_its_decision_or_the_bases_answer(
     assert own.kept == [*[-1] * len(prompt), -1, 5, 6]
 
 
-def test_without_a_respond_token_a_harmless_prompt_alone_teaches_nothing(
+def test_without_a_respond_token_a_harmless_prompt_teaches_not_to_refuse(
     recipe: Recipe, untrained: Parts, manifest: Manifest
 ) -> None:
     _, tokenizer, control = untrained
     encoder = Encoder(tokenizer, ControlTokens(None, control.refuse), manifest.names, 64)
     triples = TripleEncoder(encoder, MethodsConfig(), Random(0))
-    assert Expansion(triples, recipe, {}).examples(ASKED) == []
     prompt = prompt_ids(tokenizer, ASKED.prompt)
+    (alone,) = Expansion(triples, recipe, {}).examples(ASKED)
+    assert alone.input_ids[:-1] == prompt
+    assert alone.labels == [*[-100] * len(prompt), NOT_REFUSED]
+    # The plain mean over labels has no term for that.
+    assert Expansion(triples, with_methods(recipe, decision_weight=0), {}).examples(ASKED) == []
     (own,) = Expansion(triples, recipe, {tuple(prompt): OwnAnswer([70, 71], 0)}).examples(ASKED)
     assert own.input_ids == [*prompt, 70, 71]
     assert own.kept == [*[-1] * len(prompt), 0, 1]
@@ -204,8 +208,9 @@ def test_refusals_that_nothing_teaches_to_write_are_templates(
 
 
 def test_settings_that_do_not_go_together_train_nothing(recipe: Recipe) -> None:
+    methods = {"answer_share": 0.5, "respond_token": False, "decision_weight": 0}
     with pytest.raises(RunError, match="answer_share below 1 needs"):
-        splits_of(with_methods(recipe, answer_share=0.5, respond_token=False))
+        splits_of(with_methods(recipe, **methods))
 
 
 def test_held_out_prompts_without_answers_are_measured_by_their_decisions(

@@ -109,8 +109,13 @@ FROZEN = {
         (FROZEN, []),
         ({"methods": MethodsConfig(answer_share=0.5)}, []),
         (
-            {"methods": MethodsConfig(answer_share=0.5, respond_token=False)},
-            ["methods.answer_share below 1 needs methods.respond_token=true"],
+            {"methods": MethodsConfig(answer_share=0.5, respond_token=False, decision_weight=0)},
+            ["methods.answer_share below 1 needs a respond token or methods.decision_weight"],
+        ),
+        ({"methods": MethodsConfig(answer_share=0.5, respond_token=False)}, []),
+        (
+            {"methods": MethodsConfig(answer_share=0.5, decision_weight=0)},
+            [],
         ),
         (
             {"methods": MethodsConfig(answer_share=0.5, tokens="none", transition="word")},
