@@ -265,11 +265,6 @@ class Recipe(Section):
             yield "methods.keep_base needs a base model: a model from scratch has no answers yet"
         if self.methods.tokens == "none" and self.methods.answer_share < 1:
             yield "methods.tokens=none leaves no decision to learn: set methods.answer_share=1"
-        if self.methods.base_answer_tokens >= self.sft.max_length:
-            yield (
-                f"methods.base_answer_tokens={self.methods.base_answer_tokens} leaves no room for a"
-                f" prompt in sft.max_length={self.sft.max_length}"
-            )
         decided = self.methods.respond_token or self.methods.decision_weight
         if self.methods.answer_share < 1 and not (self.frozen or decided):
             yield "methods.answer_share below 1 needs a respond token or methods.decision_weight"

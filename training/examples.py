@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from steering.refusal_templates import RefusalTemplates
 from training.base_answers import BaseAnswers, OwnAnswer
 from training.categories import REFUSAL, REFUSALS
-from training.config import Recipe, Splits
+from training.config import BaseConfig, Recipe, Splits
 from training.datasets.split import folded
 from training.encoding import Encoder, Example, PromptTooLongError
 from training.loading import control_tokens
@@ -64,13 +64,20 @@ class Examples:
 def splits_of(recipe: Recipe) -> Splits:
     """The recipe's data by its methods: what is trained on, calibrated and tested with.
 
-    Raises RecordError with the faults of all records, or RunError if none is to be learnt.
+    Raises RecordError with the faults of all records, and RunError if none is to be learnt or
+    settings do not go together.
     """
     if faults := list(recipe.faults()):
         raise RunError("; ".join(faults))
     splits = recipe.data(recipe.seed)
     _check(splits, recipe)
     splits = apply_methods(recipe.methods, splits, recipe.seed)
+    tokens, most = recipe.methods.base_answer_tokens, recipe.sft.max_length
+    if tokens >= most and to_answer(splits.train, recipe):
+        raise RunError(
+            f"methods.base_answer_tokens={tokens} leaves no room for a prompt in"
+            f" sft.max_length={most}"
+        )
     writes = not recipe.frozen and any(
         record.category is not None
         and record.answered
@@ -150,10 +157,21 @@ def learns_answer(record: Record, recipe: Recipe) -> bool:
     return share == 1 or _draw(record, f"answer {recipe.seed}") < share
 
 
-def lacks_answer(record: Record, recipe: Recipe) -> bool:
-    """Whether the base itself is to answer the record."""
-    harmless = record.category is None and not record.answered
-    return harmless and learns_answer(record, recipe)
+def to_answer(records: Sequence[Record], recipe: Recipe) -> list[Record]:
+    """The records that the base itself is to answer; a frozen base needs answers beside triples.
+
+    Raises RunError if there are triples, and nothing harmless to set beside them.
+    """
+    if not isinstance(recipe.model, BaseConfig):
+        return []
+    harmless = [record for record in records if record.category is None]
+    lacking = [record for record in harmless if not record.answered]
+    if not recipe.frozen:
+        return [record for record in lacking if learns_answer(record, recipe)]
+    triples = sum(record.harmful is not None for record in records)
+    if triples and not harmless:
+        raise RunError("triples need harmless records beside them, whose answers may go on")
+    return lacking[:triples]
 
 
 def encode_all(records: Sequence[Record], expand: Expansion) -> list[Example]:

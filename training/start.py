@@ -15,14 +15,13 @@ from training.bases import load_base, load_tokenizer
 from training.config import BaseConfig, Recipe, ScratchConfig, Splits
 from training.control_tokens import add_control_tokens
 from training.decisions import fitted_rows
-from training.examples import hold_out, lacks_answer
+from training.examples import hold_out, to_answer
 from training.loading import control_tokens
 from training.records import Record
 from training.rendering import prompt_ids
 from training.reserved import reuse_reserved_tokens
 from training.scratch import build_model, texts_of, train_tokenizer
 from training.states import StateStore
-from training.work_folder import RunError
 
 logger = logging.getLogger(__name__)
 
@@ -105,17 +104,9 @@ def _prepare(
 def _to_answer(
     records: Sequence[Record], recipe: Recipe, tokenizer: PreTrainedTokenizerBase
 ) -> list[list[int]]:
-    """Prompts that the base is to answer, as token ids, each once; a frozen base needs none."""
+    """Prompts that the base is to answer, as token ids, each once; none that leaves no room."""
     room = recipe.sft.max_length - recipe.methods.base_answer_tokens
-    if recipe.frozen:
-        triples = sum(record.harmful is not None for record in records)
-        harmless = [record for record in records if record.category is None]
-        wanted = [record for record in harmless if not record.answered][:triples]
-        if triples and not harmless:
-            raise RunError("triples need harmless records beside them, whose answers may go on")
-    else:
-        wanted = [record for record in records if lacks_answer(record, recipe)]
-    found = (prompt_ids(tokenizer, record.prompt) for record in wanted)
+    found = (prompt_ids(tokenizer, record.prompt) for record in to_answer(records, recipe))
     return [list(ids) for ids in dict.fromkeys(map(tuple, found)) if len(ids) < room]
 
 

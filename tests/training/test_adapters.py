@@ -142,6 +142,44 @@ def test_targets_choose_the_layers(tmp_path: Path, manifest: Manifest) -> None:
         attach(model, control, CONFIG.model_copy(update={"targets": "query"}), seed=0)
 
 
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj,v_proj"])
+def test_the_upper_layers_can_be_updated_alone(
+    targets: str, tied: bool, tmp_path: Path, manifest: Manifest
+) -> None:
+    """Then the layers below them need no gradients, unless token rows are trained."""
+    changes = {"upper_share": 0.5, "token_rows": False, "targets": targets}
+    model, _, control = start(tmp_path / "base", "llama", tied, manifest)
+    adapted = attach(model, control, CONFIG.model_copy(update=changes), seed=0)
+    trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    # The second of the base's two layers.
+    assert all(".layers.1." in name for name in trained)
+    linear = {name.split(".")[-4] for name in trained}
+    assert linear == (
+        {"q_proj", "v_proj"}
+        if targets != "all-linear"
+        else {f"{part}_proj" for part in ("q", "k", "v", "o", "gate", "up", "down")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(1.0, None), (0.5, [2, 3]), (0.6, [2, 3]), (0.75, [1, 2, 3]), (0.01, [3])],
+)
+def test_the_share_of_layers_is_counted_from_the_output(
+    share: float, expected: list[int] | None
+) -> None:
+    model = LlamaForCausalLM(  # type: ignore[no-untyped-call]
+        LlamaConfig(
+            vocab_size=8,
+            hidden_size=4,
+            intermediate_size=4,
+            num_hidden_layers=4,
+            num_attention_heads=1,
+        )
+    )
+    assert upper_layers(model, share) == expected
+
+
 def test_a_bias_of_the_output_embeddings_is_refused() -> None:
     model = LlamaForCausalLM(  # type: ignore[no-untyped-call]
         LlamaConfig(vocab_size=8, hidden_size=4, num_hidden_layers=0, num_attention_heads=1)

@@ -123,6 +123,26 @@ def test_triples_refuse_at_every_position_and_the_bases_answers_go_on(
     assert fitted.groups.tolist() == [*[0] * count, 1, 2, 2]
 
 
+def test_harmless_answers_of_records_go_on_too(
+    based: Recipe, untrained: Parts, manifest: Manifest, tmp_path: Path, seen: Seen
+) -> None:
+    everywhere = manifest.model_copy(update={"scopes": ("first_token", "every_token")})
+    answered = exchange("buy a car", "Buy it.")
+    rows_of(based, untrained, everywhere, [answered, TRIPLE], tmp_path)
+    tokenizer, control = untrained[1:]
+    prompt = prompt_ids(tokenizer, answered.prompt)
+    written = tokenizer.encode("Buy it.<|im_end|>")
+    first, inside, _ = seen.readings
+    assert list(first.ids) == prompt
+    # After the respond token and each token of the answer but its last.
+    assert list(inside.ids) == [*prompt, control.respond, *written]
+    assert list(inside.positions) == list(range(len(prompt) + 1, len(inside.ids) - 1))
+    (fitted,) = seen.decisions
+    count = len(written) - 1
+    assert fitted.labels[: count + 1].tolist() == [0, *[NONE] * count]
+    assert fitted.weights[: count + 1].tolist() == pytest.approx([1.0, *[1 / count] * count])
+
+
 def test_where_the_scope_is_the_first_token_a_triple_is_one_decision(
     based: Recipe, untrained: Parts, manifest: Manifest, tmp_path: Path, seen: Seen
 ) -> None:

@@ -9,16 +9,16 @@ from steering.manifest import Manifest
 from steering.tokens import ControlTokens
 from tests.training.conftest import exchange
 from training.base_answers import OwnAnswer
-from training.config import MethodsConfig, Recipe, Splits
-from training.encoding import Encoder
+from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, Splits
+from training.encoding import NOT_REFUSED, Encoder
 from training.examples import (
     Expansion,
     build_examples,
     encode_all,
     hold_out,
-    lacks_answer,
     learns_answer,
     splits_of,
+    to_answer,
 )
 from training.records import Message, Record, RecordError
 from training.rendering import prompt_ids
@@ -122,14 +122,18 @@ def test_a_record_without_an_answer_teaches_its_decision_or_the_bases_answer(
     assert own.kept == [*[-1] * len(prompt), -1, 5, 6]
 
 
-def test_without_a_respond_token_a_harmless_prompt_alone_teaches_nothing(
+def test_without_a_respond_token_a_harmless_prompt_teaches_not_to_refuse(
     recipe: Recipe, untrained: Parts, manifest: Manifest
 ) -> None:
     _, tokenizer, control = untrained
     encoder = Encoder(tokenizer, ControlTokens(None, control.refuse), manifest.names, 64)
     triples = TripleEncoder(encoder, MethodsConfig(), Random(0))
-    assert Expansion(triples, recipe, {}).examples(ASKED) == []
     prompt = prompt_ids(tokenizer, ASKED.prompt)
+    (alone,) = Expansion(triples, recipe, {}).examples(ASKED)
+    assert alone.input_ids[:-1] == prompt
+    assert alone.labels == [*[-100] * len(prompt), NOT_REFUSED]
+    # The plain mean over labels has no term for that.
+    assert Expansion(triples, with_methods(recipe, decision_weight=0), {}).examples(ASKED) == []
     (own,) = Expansion(triples, recipe, {tuple(prompt): OwnAnswer([70, 71], 0)}).examples(ASKED)
     assert own.input_ids == [*prompt, 70, 71]
     assert own.kept == [*[-1] * len(prompt), 0, 1]
@@ -155,10 +159,31 @@ def test_a_share_of_the_answers_is_learnt_and_triples_are_learnt_whole(
 
 
 def test_the_base_answers_harmless_prompts_alone(recipe: Recipe) -> None:
-    assert lacks_answer(ASKED, recipe)
-    assert not lacks_answer(replace(ASKED, category="safety", contrast_of=None), recipe)
-    assert not lacks_answer(exchange("a", "b"), recipe)
-    assert not lacks_answer(ASKED, with_methods(recipe, answer_share=0))
+    refused = replace(ASKED, category="safety", contrast_of=None)
+    triple = exchange("steal a car", "No.", "safety", harmful="Take it.")
+    records = [refused, ASKED, exchange("a", "b"), ASKED]
+    assert to_answer(records, recipe) == []
+    based = recipe.model_copy(update={"model": BaseConfig(base="folder")})
+    assert to_answer(records, based) == [ASKED, ASKED]
+    assert to_answer(records, with_methods(based, answer_share=0)) == []
+    frozen = based.model_copy(update={"adapter": AdapterConfig(method="frozen")})
+    # As many as there are triples, beside which they go on.
+    assert to_answer(records, frozen) == []
+    assert to_answer([*records, triple], frozen) == [ASKED]
+    with pytest.raises(RunError, match="triples need harmless records beside them"):
+        to_answer([refused, triple], frozen)
+
+
+def test_what_the_base_writes_needs_room(recipe: Recipe, manifest: Manifest) -> None:
+    based = recipe.model_copy(update={"model": BaseConfig(base="folder")})
+    for records, most in (([ASKED], 65), ([exchange("a", "b")], 64)):
+        splits = Splits(records, [], [], manifest)
+        chosen = changed(based, max_length=most).model_copy(update={"data": lambda _, s=splits: s})
+        assert splits_of(chosen).train == records
+    splits = Splits([ASKED], [], [], manifest)
+    chosen = changed(based, max_length=64).model_copy(update={"data": lambda _: splits})
+    with pytest.raises(RunError, match=r"base_answer_tokens=64 leaves no room for a prompt in sft"):
+        splits_of(chosen)
 
 
 def test_refusals_that_nothing_teaches_to_write_are_templates(
@@ -183,8 +208,9 @@ def test_refusals_that_nothing_teaches_to_write_are_templates(
 
 
 def test_settings_that_do_not_go_together_train_nothing(recipe: Recipe) -> None:
+    methods = {"answer_share": 0.5, "respond_token": False, "decision_weight": 0}
     with pytest.raises(RunError, match="answer_share below 1 needs"):
-        splits_of(with_methods(recipe, answer_share=0.5, respond_token=False))
+        splits_of(with_methods(recipe, **methods))
 
 
 def test_held_out_prompts_without_answers_are_measured_by_their_decisions(

@@ -75,6 +75,27 @@ def test_decisions_have_a_mean_of_their_own(weight: float, expected: float) -> N
     assert loss_of(objective, LOGITS, LABELS, None) == pytest.approx(expected)
 
 
+def test_no_refuse_token_is_likely_where_none_is_to_be_chosen() -> None:
+    logits = logits_of([{7: 0.5, 8: 0.25}, {8: 0.1, 7: 0.1}])
+    found = nll_of_none(logits.to(torch.bfloat16), CONTROL)
+    assert found.dtype == torch.float32
+    assert found.tolist() == pytest.approx([math.log(4), -math.log(0.8)], rel=2e-2)
+    # Where the model is sure, there is neither an infinity nor a loss of digits.
+    sure = torch.zeros(2, VOCABULARY)
+    sure[0, 7], sure[1, 0] = 200.0, 200.0
+    assert nll_of_none(sure, CONTROL).tolist() == pytest.approx([200 - math.log(8), 0], abs=1e-3)
+
+
+def test_a_decision_for_no_refuse_token_counts_among_decisions() -> None:
+    labels = torch.tensor([[7, 3], [NOT_REFUSED, IGNORED]])
+    logits = logits_of([{7: 0.5}, {3: 0.25}, {7: 0.3, 8: 0.2}, {}]).view(2, 2, -1)
+    assert decisions(labels, CONTROL).tolist() == [[True, False], [True, False]]
+    objective = Objective(CONTROL, 3.0, keep_base=0.0)
+    assert objective.counts(labels, None).tolist() == [2, 1, 0]
+    expected = 3 * (math.log(2) + math.log(2)) / 2 + math.log(4)
+    assert loss_of(objective, logits, labels, None) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

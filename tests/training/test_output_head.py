@@ -76,5 +76,5 @@ def test_an_output_bias_is_named_with_what_to_do() -> None:
         head_of(model)
     assert str(caught.value) == (
         "rows cannot be fitted for a model of type 'phi', which has a bias in its output"
-        " embeddings: set model.start_rows=mean, and adapter.method=full or lora"
+        " embeddings: set model.start_rows=mean and adapter.method=full"
     )

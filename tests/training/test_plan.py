@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerState
 from tests.families import base_config, write_base
 from tests.training.conftest import measured
 from training.bases import load_base, load_tokenizer
-from training.config import AdapterConfig, Recipe, SftConfig
+from training.config import AdapterConfig, MethodsConfig, Recipe, SftConfig
 from training.control_tokens import add_control_tokens
 from training.encoding import Example
 from training.memory import GIB, QUANTIZED_BYTES, Sizes, estimate
@@ -170,6 +170,19 @@ def test_a_plan_names_everything_and_writes_nothing(recipe: Recipe, tmp_path: Pa
     assert "categories  safety, temporal" in lines
     assert f"steps       {steps:,} of 8 examples, with 1 process" in lines
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_frozen_base_is_read_once(recipe: Recipe, tmp_path: Path) -> None:
+    base = base_config(write_base(tmp_path / "base", "llama"), "llama")
+    frozen = {"model": base, "adapter": AdapterConfig(method="frozen")}
+    methods = MethodsConfig(respond_token=False)
+    chosen = recipe.model_copy(update={**frozen, "methods": methods})
+    lines = list(plan(chosen))
+    prompts = len(recipe.data(0).train)
+    assert f"pass        {prompts} prompts through the base once; no step is trained" in lines
+    # Two tokens more in both embeddings, 128 wide.
+    parameters = load_base(base).num_parameters() + 2 * 2 * 128
+    assert lines[-1] == f"parameters  {parameters:,}, of which 2 rows are fitted"
 
 
 def test_the_table_shows_gibibytes() -> None:

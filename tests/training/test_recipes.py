@@ -26,7 +26,9 @@ def test_an_unknown_recipe_lists_the_known_ones() -> None:
 PAPER = [
     name
     for name in RECIPES
-    if isinstance(find(name).model, BaseConfig) and isinstance(find(name).data, DataSources)
+    if isinstance(find(name).model, BaseConfig)
+    and isinstance(find(name).data, DataSources)
+    and not find(name).frozen
 ]
 
 
@@ -51,6 +53,18 @@ def test_a_papers_recipe_takes_its_data_from_sources(name: str) -> None:
     assert recipe.data.categories == ("safety", "spying")
     assert isinstance(recipe.model, BaseConfig)
     assert recipe.sft.batch_size * recipe.sft.gradient_accumulation == 128
+
+
+def test_a_frozen_model_of_ones_own_takes_data_of_ones_own() -> None:
+    recipe = override(
+        find("frozen"),
+        ["model.base=folder", "model.template=own", "data.train=a.jsonl", "data.categories=safety"],
+    )
+    assert isinstance(recipe.data, DataSources)
+    assert isinstance(recipe.model, BaseConfig)
+    assert (recipe.model.base, recipe.data.train) == ("folder", ("a.jsonl",))
+    assert recipe.frozen
+    assert not list(recipe.faults())
 
 
 def test_dertas_recipe_has_the_papers_methods() -> None:
@@ -95,8 +109,21 @@ FROZEN = {
         (FROZEN, []),
         ({"methods": MethodsConfig(answer_share=0.5)}, []),
         (
-            {"methods": MethodsConfig(answer_share=0.5, respond_token=False)},
-            ["methods.answer_share below 1 needs methods.respond_token=true"],
+            {"methods": MethodsConfig(answer_share=0.5, respond_token=False, decision_weight=0)},
+            ["methods.answer_share below 1 needs a respond token or methods.decision_weight"],
+        ),
+        ({"methods": MethodsConfig(answer_share=0.5, respond_token=False)}, []),
+        (
+            {"methods": MethodsConfig(answer_share=0.5, decision_weight=0)},
+            [],
+        ),
+        (
+            {"methods": MethodsConfig(answer_share=0.5, tokens="none", transition="word")},
+            ["methods.tokens=none leaves no decision to learn: set methods.answer_share=1"],
+        ),
+        (
+            FROZEN | {"sft": SftConfig(eval_share=0.1)},
+            ["adapter.method=frozen trains no steps to measure: set sft.eval_share=0"],
         ),
         (
             {"methods": MethodsConfig(keep_base=1), "sft": SftConfig(batching="packed")},

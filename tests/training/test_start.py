@@ -21,7 +21,7 @@ from training import run, start, states
 from training.base_answers import FILE, BaseAnswers
 from training.base_source import BaseError
 from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, Splits
-from training.examples import splits_of
+from training.examples import hold_out, splits_of
 from training.loading import control_tokens, load
 from training.recipes import override
 from training.rendering import prompt_ids
@@ -291,6 +291,12 @@ def test_rows_are_fitted_to_as_many_prompts_as_are_asked_for(
     chosen = on_base(recipe, few, recipe.data(0))
     write_start(tmp_path / "start", chosen, splits_of(chosen), tmp_path / "states")
     assert passes == [12]
+    # What training is measured on must not have been fitted to.
+    held = chosen.sft.model_copy(update={"eval_share": 0.2})
+    watched = chosen.model_copy(update={"model": llama, "sft": held})
+    write_start(tmp_path / "watched", watched, splits_of(watched), tmp_path / "others")
+    kept = hold_out(recipe.data(0).train, 0.2, watched.seed)[0]
+    assert passes[1:] == [len(kept)]
     with pytest.raises(RunError, match="no record fits into max_length=4"):
         short = chosen.model_copy(update={"sft": chosen.sft.model_copy(update={"max_length": 4})})
         write_start(tmp_path / "short", short, splits_of(short), tmp_path / "states")
