@@ -32,13 +32,11 @@ def smollm2_lora() -> Recipe:
         name="smollm2-lora",
         summary="SmolLM2 135M, its decisions trained by LoRA: minutes on two CPU cores",
         data=splits,
-        model=BASE.model_copy(update={"rows_l2": 0.03, "rows_prompts": 400}),
-        adapter=AdapterConfig(method="lora", rank=16, alpha=32, upper_share=0.5, token_rows=False),
-        methods=MethodsConfig(
-            respond_token=False, answer_share=0.1, base_answer_tokens=48, keep_base=1.0
-        ),
+        model=BASE.model_copy(update={"rows_l2": 0.03, "rows_prompts": 200}),
+        adapter=AdapterConfig(method="lora", rank=16, alpha=32),
+        methods=MethodsConfig(answer_share=0.06, base_answer_tokens=48, keep_base=1.0),
         sft=SftConfig(
-            epochs=1,
+            epochs=0.75,
             batch_size=16,
             learning_rate=8e-4,
             warmup=0.05,
