@@ -38,7 +38,7 @@ def smollm2_lora() -> Recipe:
         sft=SftConfig(
             epochs=0.75,
             batch_size=16,
-            learning_rate=8e-4,
+            learning_rate=5e-4,
             warmup=0.05,
             max_length=1024,
             precision="bfloat16",
