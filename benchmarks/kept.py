@@ -2,11 +2,11 @@
 
     python -m benchmarks.kept --checkpoint DIR --base DIR [--prompts 40] [--tokens 48]
 
-The base answers harmless test prompts of the demonstration greedily, by transformers. Printed is the
-mean divergence of the checkpoint's distribution from the base's at the positions of those answers,
-in nats (KL, over the base's 32 likeliest tokens and the rest as one), and how many greedy answers of
-the checkpoint, after its respond token if it has one, are the base's, whole and in their first ten
-tokens.
+The base answers harmless test prompts of the demonstration greedily, by transformers. Printed is
+the mean divergence of the checkpoint's distribution from the base's at the positions of those
+answers, in nats (KL, over the base's 32 likeliest tokens and the rest as one), and how many greedy
+answers of the checkpoint, after its respond token if it has one, are the base's, whole and in their
+first ten tokens.
 """
 
 import argparse
