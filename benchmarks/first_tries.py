@@ -1,4 +1,4 @@
-"""What a stranger types first, and what comes of it: decisions as a person would make them?
+"""What a stranger types first, whether it is decided as a person would, and how it reads.
 
     python -m benchmarks.first_tries http://127.0.0.1:8000/v1
 
