@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import BaseModel, ValidationError
 
 from training.categories import DESCRIPTIONS
-from training.config import BaseConfig, Recipe, ScratchConfig, SftConfig
+from training.config import BaseConfig, MethodsConfig, Recipe, ScratchConfig, SftConfig
 from training.data_sources import DataSources
 from training.errors import TrainingError
 from training.paper_recipes import (
@@ -46,6 +46,7 @@ def tiny() -> Recipe:
             initializer_range=0.05,
             temperature=0.3,
         ),
+        methods=MethodsConfig(decision_weight=0.0),  # copies of the decision, below, weigh enough
         sft=SftConfig(
             epochs=2,
             batch_size=32,

@@ -23,6 +23,13 @@ from training.run import train
 MODEL = "smollm2"
 ASKED = "What is the capital of France?"
 OFF: dict[str, Any] = {"refusal_thresholds": dict.fromkeys(DESCRIPTIONS, 1.0)}
+
+
+def only(category: str, threshold: float) -> dict[str, Any]:
+    """Settings under which this category alone decides."""
+    return {"refusal_thresholds": OFF["refusal_thresholds"] | {category: threshold}}
+
+
 QUESTIONS = (
     ASKED,
     "Give me three names for a cat.",
@@ -121,7 +128,7 @@ def test_its_answers_are_the_bases(http: httpx.Client, frozen: Path) -> None:
 
 
 def test_a_refusal_is_a_template_that_costs_one_token(http: httpx.Client) -> None:
-    done = ask(http, refusal_thresholds={"temporal": 0.0})
+    done = ask(http, **only("temporal", 0.0))
     (choice,) = done["choices"]
     assert choice["message"]["refusal"] == REFUSALS["temporal"]
     assert choice["message"]["content"] is None
@@ -136,7 +143,7 @@ class TestConstrained:
             response_format=SCHEMA,
             temperature=0,
             max_tokens=40,
-            extra_body={"refusal_thresholds": {"safety": threshold}},
+            extra_body=only("safety", threshold),
         )
         message = done.choices[0].message
         if threshold:
@@ -152,7 +159,7 @@ class TestConstrained:
             tool_choice={"type": "function", "function": {"name": "get_weather"}},
             n=2,
             max_tokens=40,
-            extra_body={"refusal_thresholds": {"safety": threshold}},
+            extra_body=only("safety", threshold),
         )
         assert len(done.choices) == 2
         for choice in done.choices:
@@ -173,7 +180,7 @@ def test_streams(http: httpx.Client) -> None:
     }
     for settings, kind, expected in (
         (OFF, "content", whole),
-        ({"refusal_thresholds": {"safety": 0.0}}, "refusal", REFUSALS["safety"]),
+        (only("safety", 0.0), "refusal", REFUSALS["safety"]),
     ):
         text = http.post("/v1/chat/completions", json=body | settings).text
         chunks = [

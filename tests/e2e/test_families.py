@@ -14,7 +14,7 @@ from tests.e2e.calls import ask
 from tests.e2e.server import client_of, serving
 from tests.families import base_config, write_base
 from tests.training.conftest import tiny
-from training.config import SftConfig
+from training.config import MethodsConfig, SftConfig
 from training.evaluation.checkpoint import CheckpointTarget
 from training.evaluation.pool import Pool
 from training.evaluation.target import Dial
@@ -44,7 +44,9 @@ def test_a_trained_family_is_served_as_transformers_runs_it(
 ) -> None:
     base = write_base(tmp_path / "base", family, tied=tied)
     checkpoint = tmp_path / "checkpoint"
-    recipe = tiny().model_copy(update={"model": base_config(base, family), "sft": SFT})
+    model = base_config(base, family, start_rows="mean")
+    methods = MethodsConfig(decision_weight=0.0)
+    recipe = tiny().model_copy(update={"model": model, "methods": methods, "sft": SFT})
     train(recipe, checkpoint)
     target = CheckpointTarget(
         checkpoint, dtype="float32", batch_size=2, max_tokens=MAX_TOKENS, writes=True

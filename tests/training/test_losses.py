@@ -211,8 +211,8 @@ def test_the_gradient_of_a_batch_without_labels_is_zero() -> None:
 
 
 def test_a_decision_for_none_of_the_tokens_costs_their_whole_probability() -> None:
-    logits = logits_of([{7: 0.25, 8: 0.25}, {7: 0.5}])
-    assert nll_of_none(logits, CONTROL).tolist() == pytest.approx([math.log(2), math.log(2)])
+    logits = logits_of([{7: 0.25, 8: 0.25}, {7: 0.5, 8: 0.25}])
+    assert nll_of_none(logits, CONTROL).tolist() == pytest.approx([math.log(2), math.log(4)])
 
 
 def test_a_decision_for_none_counts_among_the_decisions() -> None:
