@@ -34,7 +34,9 @@ def smollm2_lora() -> Recipe:
         data=splits,
         model=BASE.model_copy(update={"rows_l2": 0.03, "rows_prompts": 200}),
         adapter=AdapterConfig(method="lora", rank=16, alpha=32),
-        methods=MethodsConfig(answer_share=0.06, base_answer_tokens=48, keep_base=1.0),
+        methods=MethodsConfig(
+            respond_token=False, answer_share=0.06, base_answer_tokens=48, keep_base=1.0
+        ),
         sft=SftConfig(
             epochs=0.75,
             batch_size=16,
