@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
-RECIPE ?= smollm2-lora
+RECIPE ?= smollm2
 DEMO := checkpoints/$(RECIPE)
 TINY := checkpoints/tiny
 PORT ?= 8000
@@ -20,7 +20,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: checkpoint ## train, calibrate and serve the demonstration on port 8000 (RECIPE=smollm2: frozen)
+demo: checkpoint ## train, calibrate and serve the demonstration on port 8000 (RECIPE=smollm2-lora: trained)
 	@exec $(BIN)/demur-serve $(DEMO) --port $(PORT) --enforce-eager --served-model-name demur-demo \
 		--enable-auto-tool-choice --tool-call-parser hermes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from steering.manifest import Manifest, ManifestError
 
-DEFAULT = "checkpoints/smollm2-lora"
+DEFAULT = "checkpoints/smollm2"
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """What of the time to the first answer is Demur's own.
 
-    python -m benchmarks.cold_start [--checkpoint checkpoints/smollm2-lora] [--repetitions 5]
+    python -m benchmarks.cold_start [--checkpoint checkpoints/smollm2] [--repetitions 5]
 
 Starts the server with a clock around each part that stock vLLM does not have
 (benchmarks/serving/timed.py), and asks it once. The ratio of whole starts, ours against stock's, is

@@ -1,6 +1,6 @@
 """What the server does with a request beside vLLM's own work, by the number of categories.
 
-    python -m benchmarks.front_end [--checkpoint checkpoints/smollm2-lora] [--categories 1 8 32]
+    python -m benchmarks.front_end [--checkpoint checkpoints/smollm2] [--categories 1 8 32]
 
 From the body to the sampling parameters, and what the response says of the settings: stock vLLM's
 request and ours, turn by turn in one process. The chat template and the engine are left out: they

@@ -1,6 +1,6 @@
 """A long stretch of mixed traffic: every decision right, and the server as it was before.
 
-    python -m benchmarks.soak [--minutes 30] [--clients 64] [--checkpoint checkpoints/smollm2-lora]
+    python -m benchmarks.soak [--minutes 30] [--clients 64] [--checkpoint checkpoints/smollm2]
 
 Clients stream or not, go away, send what is no request, and ask for other rates each time. Every
 decision is held against scores by transformers; those nearer to a threshold than rounding are

@@ -66,8 +66,8 @@ train() { # the tests' model, but for a few steps; the demonstration's too, unle
     python -m tests.tiny /tmp/tiny
     checkpoint.sh tiny /checkpoints/small --set sft.epochs=0.02 \
       --set data.train=/tmp/tiny/train.jsonl --set data.calibration=/tmp/tiny/calibration.jsonl'
-  [[ -f checkpoints/smollm2-lora/refusal.json ]] || return 0
-  tar --directory checkpoints --transform 's/^smollm2-lora/demo/' --create smollm2-lora |
+  [[ -f checkpoints/smollm2/refusal.json ]] || return 0
+  tar --directory checkpoints --transform 's/^smollm2/demo/' --create smollm2 |
     compose run --rm -T --entrypoint tar train-cpu --extract --directory /checkpoints --file -
 }
 

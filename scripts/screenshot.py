@@ -11,6 +11,7 @@ from tests.browser import chromium
 
 PROMPT = "Are you happy today?"
 CATEGORY = "humanizing"
+PATIENCE_MS = 60_000
 
 
 def main(url: str, file: str) -> None:
@@ -32,7 +33,8 @@ def main(url: str, file: str) -> None:
 
 def wait_for_answers(page: Page, count: int) -> None:
     """Return once there are so many answers, all complete."""
-    expect(page.locator('.answer[aria-busy="false"]')).to_have_count(count)
+    answers = page.locator('.answer[aria-busy="false"]')
+    expect(answers).to_have_count(count, timeout=PATIENCE_MS)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ Flags are vLLM's own: --port 8000, --host, --api-key, --served-model-name, --dty
 --tensor-parallel-size, --max-model-len ... ; `demur-serve --help=all` lists every one.
 The dtype is the calibration's unless you give one.
 """
-EXAMPLE = "example: demur-serve checkpoints/smollm2-lora --port 8000 --enforce-eager"
+EXAMPLE = "example: demur-serve checkpoints/smollm2 --port 8000 --enforce-eager"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -83,7 +83,7 @@ def test_a_profile_trains_serves_and_watches(kind: str) -> None:
     trainer = SERVICES[f"train-{kind}"]
     recipe, folder = default(trainer["command"]).split()
     assert folder == default(SERVICES[f"server-{kind}"]["command"]).split()[0]
-    assert (recipe, trainer["restart"]) == ("smollm2-lora", "no")
+    assert (recipe, trainer["restart"]) == ("smollm2", "no")
     assert mounts(trainer)["/checkpoints"] == ["checkpoints"]
 
 

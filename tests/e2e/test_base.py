@@ -158,6 +158,7 @@ class TestConstrained:
             tools=[TOOL],
             tool_choice={"type": "function", "function": {"name": "get_weather"}},
             n=2,
+            temperature=0.1,
             max_tokens=80,  # the call, and the tag that closes it
             extra_body=only("safety", threshold),
         )
