@@ -57,6 +57,7 @@ TOOL: dict[str, Any] = {
             "type": "object",
             "properties": {"city": {"type": "string", "maxLength": 20}},
             "required": ["city"],
+            "additionalProperties": False,
         },
     },
 }
