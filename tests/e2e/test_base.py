@@ -53,6 +53,7 @@ TOOL: dict[str, Any] = {
     "function": {
         "name": "get_weather",
         "description": "The weather of a city.",
+        "strict": True,  # or vLLM (0.32) lets the arguments be any JSON
         "parameters": {
             "type": "object",
             "properties": {"city": {"type": "string", "maxLength": 20}},
