@@ -22,7 +22,8 @@ help: ## list the targets
 .PHONY: demo
 demo: checkpoint ## train, calibrate and serve the demonstration on port 8000 (RECIPE=smollm2-lora: trained)
 	@exec $(BIN)/demur-serve $(DEMO) --port $(PORT) --enforce-eager --served-model-name demur-demo \
-		--enable-auto-tool-choice --tool-call-parser hermes
+		--enable-auto-tool-choice --tool-call-parser hermes \
+		--override-generation-config '{"temperature": 0.2, "top_p": 0.9}'
 
 .PHONY: serve
 serve: install ## serve CHECKPOINT=folder, with FLAGS="any flag of vllm serve"
