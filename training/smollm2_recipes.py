@@ -1,7 +1,7 @@
 """The demonstration's recipes: a dial on SmolLM2-135M-Instruct, on prompts written by hand.
 
-The base comes out of an installed package, so no hub is asked. Every number is ours; docs/results.md
-has what was measured of them.
+The base comes out of an installed package, so no hub is asked. Every number is ours, and
+docs/results.md has what was measured of them.
 """
 
 from training.config import AdapterConfig, BaseConfig, MethodsConfig, Recipe, SftConfig
